@@ -1,0 +1,22 @@
+"""The networks that a model card may name. A name in this table is the only way to reach one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ..errors import BadModel, choose
+from .unet import diffusion_unet
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"diffusion-unet": diffusion_unet}
+
+
+def build(name: str, arguments: dict[str, Any]) -> nn.Module:
+    """The network `name` with the card's arguments; raises BadInput for a name or arguments it does not know."""
+    builder = NETWORKS[choose(name, NETWORKS, "network")]
+    try:
+        return builder(**arguments)
+    except (TypeError, ValueError) as error:
+        raise BadModel(f"network {name!r} cannot be built with {arguments}: {error}") from None

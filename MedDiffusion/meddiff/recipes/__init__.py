@@ -1,0 +1,3 @@
+"""The methods. Importing this package registers them all."""
+
+from . import reconstruct as reconstruct

@@ -1,0 +1,177 @@
+"""Reconstruction from incomplete measurements y = A x: one prior, any sampling pattern, any coils.
+
+Each recipe is a generator over the one loop of `sampling.sample` and returns one posterior sample (B, C, Y, X) in the
+units that the prior was trained in. C = 1 is a real-valued image, C = 2 a complex one (re, im).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from ..guides import Gradient, Langevin, Project, ProjectState, Proximal
+from ..levels import Level
+from ..noises import Noise
+from ..operators import Operator
+from ..prior import Condition, Prior
+from ..registry import Between, recipe
+from ..sampling import Run, diffuse, sample
+from ..solvers import DDIM, DPMSolver2M, ReverseDiffusion
+
+TASK = "reconstruct"
+Steps = Annotated[int, Between(1, 2000, "steps from noise to image")]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured: `y` = `operator`(x) + noise of standard deviation `sigma`, and a first image to start from."""
+
+    operator: Operator
+    y: Tensor
+    sigma: float = 0.0
+    first: Tensor | None = None
+
+    @property
+    def initial(self) -> Tensor:
+        """The first image, by default the zero-filled one: A^+ y, (B, C, Y, X)."""
+        return self.operator.pinv(self.y) if self.first is None else self.first
+
+    def consistency(self) -> Project | Proximal:
+        """Agreement with the data: exact where they are free of noise, weighed against the noise otherwise."""
+        if self.sigma > 0:
+            return Proximal(self.operator, self.y, self.sigma)
+        return Project(self.operator, self.y)
+
+
+def _pure_noise(data: Measured, level: Level, noise: Noise) -> Tensor:
+    return level.sigma * noise(torch.zeros_like(data.initial))
+
+
+@recipe(
+    "ddnm",
+    task=TASK,
+    summary="Deterministic DPM-Solver++(2M) with every estimate made consistent with the data: the fast default.",
+    paper="Wang et al., ICLR 2023 (DDNM), arXiv:2212.00490; solver: Lu et al. 2022, arXiv:2211.01095",
+    needs="a prior of the contrast; any operator",
+    calls=lambda s: s["steps"],
+    presets={"fast": {"steps": 10}, "balanced": {"steps": 15}, "best": {"steps": 25}},
+)
+def ddnm(
+    prior: Prior,
+    data: Measured,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    steps: Steps = 15,
+    start: Annotated[float, Between(0.05, 1.0, "fraction of the noise schedule to start from")] = 0.9,
+    stop: Annotated[float, Between(0.0, 0.5, "fraction of the noise schedule of the last network call")] = 0.05,
+) -> Run[Tensor]:
+    """DDNM (Wang 2023, algorithm 1) with a second-order solver: x0 <- x0 + A^+(y - A x0) at every step."""
+    path = prior.path(steps, start, "log-snr", stop)
+    x = diffuse(data.initial, path[0], noise)
+    return (yield from sample(prior, x, path, solver=DPMSolver2M(), guides=(data.consistency(),), cond=cond, noise=noise))
+
+
+@recipe(
+    "score-mri",
+    task=TASK,
+    summary="Predictor-corrector sampling, measured k-space put back after every half step: slow, thorough.",
+    paper="Chung & Ye, Medical Image Analysis 2022, arXiv:2110.05243",
+    needs="a prior of the contrast; complex images are sampled as real and imaginary parts",
+    calls=lambda s: s["steps"] * (1 + s["corrections"]),
+    presets={"fast": {"steps": 100}, "balanced": {"steps": 500}, "best": {"steps": 1000}},
+)
+def score_mri(
+    prior: Prior,
+    data: Measured,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    steps: Steps = 500,
+    snr: Annotated[float, Between(0.0, 1.0, "signal-to-noise ratio of the Langevin corrector")] = 0.16,
+    corrections: Annotated[int, Between(0, 10, "Langevin corrections per step")] = 1,
+) -> Run[Tensor]:
+    """Score-MRI (Chung & Ye 2022): algorithm 2 for real images, 3 for complex ones (C = 2, denoised part by part)."""
+    path = prior.path(steps, 1.0, "log-snr")
+    merge = ProjectState(data.operator, data.y, noisy=False)
+    guides = (merge, Langevin(snr, corrections), merge) if corrections else (merge,)
+    x = _pure_noise(data, path[0], noise)
+    return (yield from sample(prior, x, path, solver=ReverseDiffusion(), guides=guides, cond=cond, noise=noise))
+
+
+@recipe(
+    "ccdf",
+    task=TASK,
+    summary="Come closer, diffuse faster: start from a noised first image instead of pure noise.",
+    paper="Chung et al., CVPR 2022 (CCDF), arXiv:2112.05146",
+    needs="a prior of the contrast; a first image (zero-filled by default)",
+    calls=lambda s: s["steps"],
+    presets={"fast": {"steps": 15}, "balanced": {"steps": 40}, "best": {"steps": 200}},
+)
+def ccdf(
+    prior: Prior,
+    data: Measured,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    steps: Steps = 40,
+    start: Annotated[float, Between(0.02, 1.0, "how much noise the first image gets; less for a better image")] = 0.5,
+) -> Run[Tensor]:
+    """CCDF (Chung 2022, algorithm 3): q(x_t0 | first image), then ancestral steps, each projected on the data."""
+    path = prior.path(steps, start, "log-snr")
+    x = diffuse(data.initial, path[0], noise)
+    guides = (ProjectState(data.operator, data.y),)
+    return (yield from sample(prior, x, path, solver=DDIM(eta=1.0), guides=guides, cond=cond, noise=noise))
+
+
+@recipe(
+    "dps",
+    task=TASK,
+    summary="Follows the gradient of the data misfit through the network: any differentiable measurement, slow.",
+    paper="Chung et al., ICLR 2023 (DPS), arXiv:2209.14687",
+    needs="a prior of the contrast; about twice the time and memory of a plain step",
+    calls=lambda s: s["steps"],
+    presets={"fast": {"steps": 100}, "balanced": {"steps": 500}, "best": {"steps": 1000}},
+)
+def dps(
+    prior: Prior,
+    data: Measured,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    steps: Steps = 500,
+    zeta: Annotated[float, Between(0.0, 10.0, "step length of the gradient")] = 1.0,
+) -> Run[Tensor]:
+    """DPS (Chung 2023, algorithm 1): ancestral steps, each followed by -zeta grad |y - A x0(x_t)|."""
+    path = prior.path(steps, 1.0, "log-snr")
+    guides = (Gradient(data.operator, data.y, zeta),)
+    x = _pure_noise(data, path[0], noise)
+    return (yield from sample(prior, x, path, solver=DDIM(eta=1.0), guides=guides, cond=cond, noise=noise))
+
+
+@recipe(
+    "mcg",
+    task=TASK,
+    summary="Manifold-constrained gradient and projection: DPS's gradient where nothing was measured, data elsewhere.",
+    paper="Chung et al., NeurIPS 2022 (MCG), arXiv:2206.00941",
+    needs="a prior of the contrast; about twice the time and memory of a plain step",
+    calls=lambda s: s["steps"],
+    presets={"fast": {"steps": 100}, "balanced": {"steps": 500}, "best": {"steps": 1000}},
+)
+def mcg(
+    prior: Prior,
+    data: Measured,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    steps: Steps = 500,
+    zeta: Annotated[float, Between(0.0, 10.0, "step length of the gradient")] = 1.0,
+) -> Run[Tensor]:
+    """MCG (Chung 2022, algorithm 1): the gradient's unmeasured part, then the re-noised measurement put back."""
+    path = prior.path(steps, 1.0, "log-snr")
+    guides = (Gradient(data.operator, data.y, zeta, project=True), ProjectState(data.operator, data.y))
+    x = _pure_noise(data, path[0], noise)
+    return (yield from sample(prior, x, path, solver=DDIM(eta=1.0), guides=guides, cond=cond, noise=noise))

@@ -1,0 +1,159 @@
+"""Training a diffusion prior: denoising score matching with a time budget, checkpoints and exact resumption."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..convert import from_x0
+from ..errors import BadInput
+from ..levels import Schedule, make_schedule
+from ..networks import build
+from ..noises import Gaussian, seed_of
+from ..prior import Condition
+from .plan import Plan
+from .slices import SliceCache
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a training run stands: step, planned steps, smoothed loss, seconds spent in all its sessions."""
+
+    step: int
+    of: int
+    loss: float
+    seconds: float
+
+
+@dataclass
+class _State:
+    network: nn.Module
+    average: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan
+
+
+def fit(
+    cache: SliceCache,
+    checkpoint: Path,
+    *,
+    device: str = "cpu",
+    minutes: float | None = None,
+    save_every: float = 120.0,
+    precision: torch.dtype | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train until the plan's steps or the time budget end; yields a `Report` per step and resumes from `checkpoint`.
+
+    Loss: |network(alpha x0 + sigma eps, t) - target|^2 with the target that `plan.predicts` names, levels stratified
+    over the schedule (Ho 2020, eq. 14; Salimans 2022 for v). The learning rate decays to zero along whichever of the
+    two budgets is nearer its end. Raises BadInput when the checkpoint belongs to another plan.
+    """
+    plan = cache.plan
+    schedule = make_schedule(plan.schedule["name"], **plan.schedule["arguments"])
+    state = _start(plan, checkpoint, torch.device(device))
+    last_save = tick = time.monotonic()
+    while state.step < plan.training.steps and not should_stop():
+        done = max(state.step / plan.training.steps, state.seconds / (60 * minutes) if minutes else 0.0)
+        if done >= 1:
+            break
+        loss = _train_step(state, cache, schedule, done, torch.device(device), precision)
+        state.loss = loss if math.isnan(state.loss) else 0.99 * state.loss + 0.01 * loss
+        now = time.monotonic()
+        state.step, state.seconds, tick = state.step + 1, state.seconds + now - tick, now
+        if now - last_save > save_every:
+            _save(state, plan, checkpoint)
+            last_save = now
+        yield Report(state.step, plan.training.steps, state.loss, state.seconds)
+    _save(state, plan, checkpoint)
+
+
+def averaged_weights(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The averaged weights of a run (float32) and what its checkpoint says of step, seconds, loss and plan."""
+    if not checkpoint.is_file():
+        raise BadInput(f"there is no checkpoint at {checkpoint}; run `meddiff train prior` first")
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return saved["average"], {key: saved[key] for key in ("step", "seconds", "loss", "plan")}
+
+
+def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
+    torch.manual_seed(plan.seed)
+    network = build(plan.network["name"], plan.network["arguments"]).to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(network.parameters(), plan.training.learning_rate, (0.9, 0.99), weight_decay=1e-3)
+    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    state = _State(network, average, optimiser)
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        if saved["plan"] != plan.model_dump_json():
+            raise BadInput(f"{checkpoint} belongs to another plan; choose another output folder or remove it")
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        state.average = saved["average"]
+        state.step, state.seconds, state.loss = saved["step"], saved["seconds"], saved["loss"]
+    return state
+
+
+def _train_step(
+    state: _State, cache: SliceCache, schedule: Schedule, done: float, device: torch.device, precision: torch.dtype | None
+) -> float:
+    plan = cache.plan
+    x0, labels, uniform = cache.batch(state.step)
+    index = (uniform * len(schedule.levels)).long().clamp_max(len(schedule.levels) - 1)
+    eps = Gaussian([seed_of(plan.seed, "noise", state.step, k) for k in range(len(x0))])(x0)
+    x, target = zip(*(_pair(x0[k], eps[k], schedule, int(i), plan.predicts) for k, i in enumerate(index)), strict=True)
+    cond = Condition(label=labels.to(device) if plan.labels else None)
+    _set_rate(state.optimiser, plan, state.step, done)
+    with torch.autocast(device.type, precision, enabled=precision is not None):
+        out = state.network(torch.stack(x).to(device), index.float().to(device), cond)
+    loss = nn.functional.mse_loss(out.float(), torch.stack(target).to(device))
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+    state.optimiser.step()
+    _update_average(state, plan.training.ema)
+    return float(loss.detach())
+
+
+def _pair(x0: Tensor, eps: Tensor, schedule: Schedule, index: int, predicts: str) -> tuple[Tensor, Tensor]:
+    level = schedule.levels[index]
+    x = level.alpha * x0 + level.sigma * eps
+    return x, from_x0(x0, x, level, predicts)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, plan: Plan, step: int, done: float) -> None:
+    warm = min(1.0, (step + 1) / max(plan.training.warmup, 1))
+    for group in optimiser.param_groups:
+        group["lr"] = plan.training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def _update_average(state: _State, decay: float) -> None:
+    decay = min(decay, (1 + state.step) / (10 + state.step))  # a young average forgets its random start
+    for name, value in state.network.state_dict().items():
+        state.average[name].lerp_(value, 1 - decay)
+
+
+def _save(state: _State, plan: Plan, checkpoint: Path) -> None:
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    part = checkpoint.with_name(checkpoint.name + ".part")
+    saved = {
+        "network": state.network.state_dict(),
+        "average": state.average,
+        "optimiser": state.optimiser.state_dict(),
+        "step": state.step,
+        "seconds": state.seconds,
+        "loss": state.loss,
+        "plan": plan.model_dump_json(),
+    }
+    torch.save(saved, part)
+    os.replace(part, checkpoint)

@@ -1,0 +1,297 @@
+"""Volumes: voxels with their place in the patient, read, written, reoriented and resampled.
+
+Index (x, y, z) lies at `origin + direction @ (spacing * index)` in LPS mm, the convention of SimpleITK and DICOM;
+the array is indexed `[z, y, x]`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BadInput, choose
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")  # one file, floating point, with geometry
+FORMATS = f"a 3D image file ({', '.join(WRITABLE)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Real or complex `array` (Z, Y, X); `spacing` (x, y, z) mm, `origin` LPS mm, `direction` row-major LPS."""
+
+    array: NDArray[Any]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Raises `BadInput` unless 3D, numeric, not empty, of positive finite spacing and of orthonormal direction."""
+        array = np.asarray(self.array)
+        if array.ndim != 3 or not array.size or array.dtype.kind not in "biufc":
+            raise BadInput(f"the array has shape {array.shape} of {array.dtype}; expected numbers (Z, Y, X), not empty")
+        spacing, origin = _numbers(self.spacing, 3, "spacing"), _numbers(self.origin, 3, "origin")
+        direction = _numbers(self.direction, 9, "direction")
+        if min(spacing) <= 0:
+            raise BadInput(f"spacing is {spacing} mm; expected three positive numbers; correct the image header")
+        matrix = np.reshape(direction, (3, 3))
+        # Headers written with few decimals are off by 1e-4; a gantry tilt, which is a shear, is off by 1e-2.
+        if np.abs(matrix.T @ matrix - np.eye(3)).max() > 1e-3:
+            raise BadInput(f"direction is {direction}; expected orthonormal axes; resample the sheared image first")
+        self.__dict__.update(array=array, spacing=spacing, origin=origin, direction=direction)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along (Z, Y, X)."""
+        return self.array.shape
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """The 4x4 matrix from voxel index (x, y, z, 1) to LPS mm."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.reshape(self.direction, (3, 3)) * self.spacing
+        affine[:3, 3] = self.origin
+        return affine
+
+    def with_array(self, array: NDArray[Any]) -> Volume:
+        """Other voxels on this grid; raises `BadInput` if their shape differs."""
+        if np.shape(array) != self.shape:
+            raise BadInput(f"the array has shape {np.shape(array)}; this grid has {self.shape} (Z, Y, X)")
+        return replace(self, array=array)
+
+
+def _numbers(values: Sequence[float], count: int, what: str) -> tuple[Any, ...]:
+    """`values` as a flat tuple of finite floats; raises `BadInput`."""
+    try:
+        numbers = tuple(float(value) for value in np.ravel(values))
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise BadInput(f"{what} is {values}; expected {count} finite numbers")
+    return numbers
+
+
+def same_grid(a: Volume, b: Volume, tolerance: float = 1e-3) -> bool:
+    """Whether the voxels of both lie at the same places, to `tolerance` mm at every corner."""
+    if a.shape != b.shape:
+        return False
+    corners = np.array([(x, y, z, 1) for x in (0, a.shape[2]) for y in (0, a.shape[1]) for z in (0, a.shape[0])])
+    return bool(np.abs((a.affine - b.affine) @ corners.T).max() <= tolerance)
+
+
+def require_usable(volume: Volume, what: str = "the volume") -> None:
+    """Raises `BadInput` if `volume` has NaN or infinite voxels, or is constant."""
+    array = volume.array
+    bad = array.size - np.count_nonzero(np.isfinite(array))
+    if bad:
+        raise BadInput(f"{what} has {bad} NaN or infinite voxels of {array.size}; replace them, for example by 0")
+    if (array == array.flat[0]).all():
+        raise BadInput(f"{what} is {array.flat[0]} in every voxel; choose a volume with an image in it")
+
+
+def read(path: str | Path) -> Volume:
+    """The 3D image at `path` as float32 or complex64; raises `BadInput` if it is missing, unreadable or not 3D."""
+    import SimpleITK as sitk
+
+    path = Path(path)
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; expected one image file; load a DICOM series in Slicer and save it")
+    if not path.is_file():
+        raise BadInput(f"{path} does not exist; check the path")
+    try:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()  # refuse a 4D file before its voxels fill the memory
+        size = reader.GetSize()
+        trailing = len(size) == 4 and size[3] == 1
+        usable = len(size) == 3 or trailing
+        if usable and reader.HasMetaDataKey("bitpix"):
+            need = int(reader.GetMetaData("bitpix")) * prod(size) // 8
+            _check_nifti(path, need + int(float(reader.GetMetaData("vox_offset"))))
+        image = reader.Execute() if usable else None
+    except RuntimeError as error:
+        raise BadInput(f"{path} cannot be read: {_reason(error)}; expected {FORMATS}") from error
+    if image is None or image.GetNumberOfComponentsPerPixel() != 1:
+        vector = f" with {image.GetNumberOfComponentsPerPixel()} values a voxel" if image is not None else ""
+        came = f"{path} is a {len(size)}D image of {' x '.join(map(str, size))}{vector}"
+        raise BadInput(f"{came}; expected 3D (x, y, z) with one value; save one channel or time point as its own file")
+    if trailing:
+        image = sitk.Extract(image, [*size[:3], 0], [0, 0, 0, 0], sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX)
+    array = sitk.GetArrayFromImage(image)
+    array = array.astype(np.complex64 if np.iscomplexobj(array) else np.float32, copy=False)
+    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def write(volume: Volume, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes compressed and whole or not at all; `metadata` goes into NRRD alone; raises `BadInput`."""
+    import SimpleITK as sitk
+
+    path = Path(path)
+    extension = next((known for known in WRITABLE if path.name.lower().endswith(known)), None)
+    if extension is None:
+        raise BadInput(f"{path.name} has no known extension; expected {FORMATS}")
+    if metadata and extension != ".nrrd":
+        raise BadInput(f"{path.name} cannot hold metadata ({', '.join(metadata)}); write a .nrrd file")
+    if np.iscomplexobj(volume.array) and extension == ".mha":
+        raise BadInput(f"{path.name} cannot hold complex voxels; write a .nrrd or .nii.gz file")
+    twin = path.with_name(path.name[:-3] if extension == ".nii.gz" else path.name + ".gz")
+    if extension in (".nii", ".nii.gz") and twin.exists():
+        raise BadInput(f"{twin} exists, and readers mix it up with {path.name}; choose another name")
+    if not path.parent.is_dir():
+        raise BadInput(f"the folder {path.parent} does not exist; create it or choose another")
+    part = path.with_name(path.name[: -len(extension)] + ".part" + extension)
+    try:
+        image = _image(volume)
+        for key, value in (metadata or {}).items():
+            image.SetMetaData(key, value)
+        sitk.WriteImage(image, str(part), useCompression=True)
+        os.replace(part, path)
+    except (RuntimeError, OSError) as error:
+        raise BadInput(f"{path} cannot be written: {_reason(error)}; check the disk and its permissions") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_nifti(path: Path, need: int) -> None:
+    """Raises `BadInput` where ITK would, in silence, read a namesake (its issue 2243) or fill the missing by zeros."""
+    twin = path.with_suffix("")
+    if path.name.lower().endswith(".nii.gz") and twin.exists():
+        raise BadInput(f"{twin.name} lies beside {path}, and would be read in its place; rename or move one of them")
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return  # a .hdr, whose voxels are in its .img
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    length = 0
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                length += len(chunk)
+    except (EOFError, zlib.error, OSError) as error:
+        raise BadInput(f"{path} is damaged or incomplete ({error}); copy or download it again") from error
+    if length < need:
+        raise BadInput(f"{path} holds {length} bytes of the {need} that its header says; copy or download it again")
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an ITK message, without its class and address."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__
+
+
+def _image(volume: Volume) -> Any:
+    """The SimpleITK image; bool and half precision, which ITK lacks, are widened."""
+    import SimpleITK as sitk
+
+    wider = {"bool": np.uint8, "float16": np.float32}.get(volume.array.dtype.name, volume.array.dtype)
+    image = sitk.GetImageFromArray(volume.array.astype(wider, copy=False))
+    image.SetSpacing(volume.spacing)
+    image.SetOrigin(volume.origin)
+    image.SetDirection(volume.direction)
+    return image
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Brings canonical axes back: axis i (x, y, z) is axis `axes[i]` of what comes, reversed where `flips[i]`."""
+
+    axes: tuple[int, ...]
+    flips: tuple[bool, ...]
+
+    def array(self, array: NDArray[Any]) -> NDArray[Any]:
+        """(..., Z, Y, X) with its last three axes restored, bit for bit, as a contiguous copy."""
+        lead = array.ndim - 3
+        order = [*range(lead), *(lead + 2 - self.axes[i] for i in (2, 1, 0))]
+        flipped = tuple(lead + 2 - i for i in range(3) if self.flips[i])
+        return np.ascontiguousarray(np.flip(np.transpose(array, order), flipped))
+
+    def volume(self, volume: Volume) -> Volume:
+        """`volume` with its axes restored; every voxel keeps its place in the patient."""
+        affine = volume.affine
+        ends = [volume.shape[2 - axis] - 1 if flip else 0 for axis, flip in zip(self.axes, self.flips, strict=True)]
+        corner = np.zeros(3)
+        corner[list(self.axes)] = ends
+        columns = np.reshape(volume.direction, (3, 3))[:, self.axes] * np.where(self.flips, -1.0, 1.0)
+        spacing = np.take(volume.spacing, self.axes)
+        origin = affine[:3, :3] @ corner + affine[:3, 3]
+        return Volume(self.array(volume.array), tuple(spacing), tuple(origin), tuple(columns.ravel()))
+
+
+def canonical(volume: Volume) -> tuple[Volume, Restore]:
+    """`volume` with x, y, z running nearest to left, posterior, superior, not interpolated, and what undoes it."""
+    matrix = np.reshape(volume.direction, (3, 3))
+    # The largest sum of cosines is above 1, so that the result is always right-handed, also for a left-handed volume.
+    axes = max(permutations(range(3)), key=lambda order: sum(abs(matrix[i, order[i]]) for i in range(3)))
+    flips = tuple(bool(matrix[i, axes[i]] < 0) for i in range(3))
+    back = tuple(axes.index(i) for i in range(3))
+    return Restore(axes, flips).volume(volume), Restore(back, tuple(flips[i] for i in back))
+
+
+def resample(volume: Volume, spacing: Sequence[float], interpolation: str = "linear") -> Volume:
+    """`volume` at `spacing` (x, y, z) mm about the same centre and extent (to half a voxel)."""
+    spacing = _numbers(spacing, 3, "spacing")
+    if min(spacing) <= 0:
+        raise BadInput(f"spacing is {spacing} mm; expected three positive numbers")
+    old = np.array(volume.shape[::-1])
+    new = np.maximum(1, np.round(old * volume.spacing / spacing)).astype(int)
+    shift = ((old - 1) * volume.spacing - (new - 1) * np.array(spacing)) / 2
+    origin = np.array(volume.origin) + np.reshape(volume.direction, (3, 3)) @ shift
+    # No new voxel lies outside: the extent grows by half a voxel at most, a quarter at each end.
+    blank = np.broadcast_to(np.float32(0), tuple(new[::-1]))
+    return _sample(volume, Volume(blank, spacing, tuple(origin), volume.direction), interpolation, 0.0)
+
+
+def resample_like(volume: Volume, reference: Volume, interpolation: str = "linear", outside: float = 0.0) -> Volume:
+    """`volume` on the grid of `reference`; where it does not reach, `outside` (-1000 for CT in HU)."""
+    return _sample(volume, reference, interpolation, outside)
+
+
+def _sample(volume: Volume, grid: Volume, interpolation: str, outside: float) -> Volume:
+    """Interpolates on `grid`, smoothing first where that is coarser."""
+    import SimpleITK as sitk
+
+    methods = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "bspline": sitk.sitkBSpline}
+    method = methods[choose(interpolation, methods, "interpolation")]
+    if same_grid(volume, grid, 1e-6):
+        return grid.with_array(volume.array)
+    if np.iscomplexobj(volume.array):
+        real = _sample(volume.with_array(np.real(volume.array)), grid, interpolation, outside)
+        imag = _sample(volume.with_array(np.imag(volume.array)), grid, interpolation, 0.0)
+        return grid.with_array((real.array + 1j * imag.array).astype(volume.array.dtype))
+    kind = volume.array.dtype if interpolation == "nearest" else np.result_type(volume.array, np.float32)
+    image = _image(volume.with_array(volume.array.astype(kind, copy=False)))
+    # Row i holds how many old voxels along axis i one new voxel spans; the variance is Cardoso's (MICCAI 2015).
+    span = np.abs(np.linalg.solve(volume.affine[:3, :3], grid.affine[:3, :3])).max(axis=1)
+    variance = np.maximum(span**2 - 1, 0) / (8 * np.log(2))
+    if interpolation != "nearest" and variance.max() > 1e-3:
+        image = sitk.DiscreteGaussian(image, variance.tolist(), 256, useImageSpacing=False)
+    sampler = sitk.ResampleImageFilter()
+    sampler.SetInterpolator(method)
+    sampler.SetSize(grid.shape[::-1])
+    sampler.SetOutputOrigin(grid.origin)
+    sampler.SetOutputSpacing(grid.spacing)
+    sampler.SetOutputDirection(grid.direction)
+    sampler.SetDefaultPixelValue(outside)
+    return grid.with_array(sitk.GetArrayFromImage(sampler.Execute(image)).astype(kind, copy=False))
+
+
+def crop_or_pad(volume: Volume, shape: Sequence[int], fill: float = 0.0) -> Volume:
+    """`volume` cut or filled about its centre to `shape` (Z, Y, X), in place; padding is undone by its old shape."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise BadInput(f"shape is {tuple(shape)}; expected three sizes (Z, Y, X) of 1 or more")
+    grow = [max(new - old, 0) for new, old in zip(shape, volume.shape, strict=True)]
+    cut = [max(old - new, 0) // 2 for new, old in zip(shape, volume.shape, strict=True)]
+    padded = np.pad(volume.array, [(g // 2, g - g // 2) for g in grow], constant_values=fill)
+    array = padded[tuple(slice(c, c + new) for c, new in zip(cut, shape, strict=True))]
+    start = np.array([c - g // 2 for c, g in zip(cut, grow, strict=True)])[::-1]
+    origin = volume.affine[:3, :3] @ start + volume.origin
+    return replace(volume, array=np.ascontiguousarray(array), origin=tuple(origin))
