@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -79,9 +80,7 @@ class Data:
         return y.astype(np.complex64), maps.astype(np.complex64), np.concatenate([weights, _mirror(weights)])
 
 
-def zero_filled(
-    kspace: Any, mask: Any, sensitivities: Any = None, lam: float = 0.0, real: bool = False
-) -> np.ndarray:
+def zero_filled(kspace: Any, mask: Any, sensitivities: Any = None, lam: float = 0.0, real: bool = False) -> np.ndarray:
     """The measured k-space alone: A^+ y for one coil, S^H F^H y for several, the root of the sum of squares without
     sensitivities. `lam` is not used."""
     data = Data.of(kspace, mask, sensitivities)
@@ -112,7 +111,7 @@ def l1_wavelet(
         shift = random.integers(0, 16, 2)
         return np.roll(shrink(step, np.roll(x, shift, (0, 1))), -shift, (0, 1))
 
-    app = sp.app.LinearLeastSquares(
+    app: Any = sp.app.LinearLeastSquares(
         mr.linop.Sense(maps, weights=weights),
         y * np.sqrt(weights),
         proxg=shifted,
@@ -134,7 +133,7 @@ def total_variation(
     # Steps by the known bound |A|^2 + |grad|^2 <= max sum |S|^2 + 8: sigpy would estimate it from unseeded noise. Their
     # ratio goes with that of the image (about 1) to its dual (at most lam); otherwise a small lam does not converge.
     tau = 0.01 / max(lam, 1e-4)
-    app = mr.app.TotalVariationRecon(
+    app: Any = mr.app.TotalVariationRecon(
         y,
         maps,
         lam,
@@ -212,21 +211,41 @@ def tune(method: Method, examples: Sequence[Example], lams: Sequence[float], rea
 
 
 def _bart_pics(data: Data, options: list[str], real: bool) -> np.ndarray:
-    """BART through its files; -w 1 keeps `lam` in the units of the other methods, -c constrains to real values."""
+    """The image of BART's `pics`: -w 1 keeps `lam` in the units of the other methods, -c constrains to real values."""
     program = shutil.which("bart")
     if program is None:
         raise BadInput("BART is not on the PATH; install it (mrirecon.github.io/bart), or choose a method without it")
+    y = data.kspace / _centring(data.mask.shape) ** 2 if _miscentred(program) else data.kspace
+    return _image(_pics(program, y, data.maps, data.mask, ["-w", "1", *(["-c"] if real else []), *options]), real)
+
+
+def _pics(program: str, kspace: np.ndarray, maps: np.ndarray, mask: np.ndarray, options: list[str]) -> np.ndarray:
+    """Run `bart pics` through files; raises `BadInput` with what BART said if it stops."""
     with TemporaryDirectory() as folder:
-        kspace, maps, pattern, image = (Path(folder, name) for name in ("kspace", "maps", "pattern", "image"))
-        write_cfl(kspace, data.kspace[:, None])
-        write_cfl(maps, data.maps[:, None])
-        write_cfl(pattern, data.mask)
-        flags = ["-S", "-w", "1", *(["-c"] if real else []), "-p", str(pattern)]
-        command = [program, "pics", *flags, *options, str(kspace), str(maps), str(image)]
+        files = [str(Path(folder, name)) for name in ("pattern", "kspace", "maps", "image")]
+        for name, array in zip(files[:3], (mask, kspace[:, None], maps[:, None]), strict=True):
+            write_cfl(Path(name), array)
+        command = [program, "pics", "-S", *options, "-p", *files]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BadInput(f"BART stopped with: {(done.stderr or done.stdout).strip()[-300:]}")
-        return _image(read_cfl(image).reshape(data.mask.shape), real)
+        return read_cfl(Path(files[3])).reshape(mask.shape)
+
+
+@cache
+def _miscentred(program: str) -> bool:
+    """Whether this BART's `pics` multiplies k-space by its centring phase where it should divide (up to its pull
+    request 328 of 2024). Unless all sizes are multiples of 4 the image is then displaced, or negative: two ones
+    become two minus ones."""
+    ones = np.ones((1, 1, 2), np.complex64)
+    kspace = np.array([[[0, np.sqrt(2)]]], np.complex64)
+    return bool(np.real(_pics(program, kspace, ones, ones[0], ["-w", "1"])).sum() < 0)
+
+
+def _centring(shape: tuple[int, ...]) -> np.ndarray:
+    """The phases that turn an FFT into a centred one, before and after it, (Y, X)."""
+    phases = [np.exp(2j * np.pi * (np.arange(n) - n // 2 / 2) * (n // 2) / n) for n in shape]
+    return phases[0][:, None] * phases[1]
 
 
 def write_cfl(path: Path, array: np.ndarray) -> None:
@@ -252,4 +271,4 @@ def _largest(maps: np.ndarray) -> float:
 
 
 def _image(x: np.ndarray, real: bool) -> np.ndarray:
-    return (x.real.clip(min=0) if real else np.abs(x)).astype(np.float32)
+    return (np.real(x).clip(min=0) if real else np.abs(x)).astype(np.float32)

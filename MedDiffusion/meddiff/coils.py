@@ -35,7 +35,7 @@ def simulate_sensitivities(coils: int, shape: tuple[int, int], seed: int = 0) ->
 
 def calibration_width(kspace: Any) -> int:
     """Side of the largest fully sampled square in the centre of k-space (coils, Y, X), in points."""
-    sampled = (np.abs(np.asarray(kspace)) > 0).any(0)
+    sampled = np.any(np.abs(np.asarray(kspace)) > 0, axis=0)
     centre = tuple(n // 2 for n in sampled.shape)
     width = 0
     for side in range(1, min(sampled.shape) + 1):
@@ -46,9 +46,7 @@ def calibration_width(kspace: Any) -> int:
     return width
 
 
-def estimate_sensitivities(
-    kspace: Any, width: int | None = None, crop: float = 0.95, threshold: float = 0.02
-) -> Tensor:
+def estimate_sensitivities(kspace: Any, width: int | None = None, crop: float = 0.9, threshold: float = 0.02) -> Tensor:
     """ESPIRiT maps (Uecker 2014) from the `width` (at most 24 by default) calibration points of k-space (coils, Y, X).
 
     Complex64 (coils, Y, X); zero where the eigenvalue is below `crop`: there is no signal. Their phase is relative to
@@ -69,6 +67,6 @@ def estimate_sensitivities(
 
     # Points without signal have no phase: sigpy divides 0 by 0 there, and crops them.
     with np.errstate(divide="ignore", invalid="ignore"):
-        app = EspiritCalib(data, width, threshold, KERNEL, crop, show_pbar=False)
+        app: Any = EspiritCalib(data, width, threshold, KERNEL, crop, show_pbar=False)
         maps = np.nan_to_num(app.run(), nan=0.0, posinf=0.0, neginf=0.0)
     return torch.from_numpy(np.ascontiguousarray(maps, np.complex64))

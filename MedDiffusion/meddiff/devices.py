@@ -15,7 +15,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU. Raises BadInput where it is absent."""
+    """The device of that name; `auto` is CUDA, else Apple's MPS, else the CPU. Raises BadInput if absent."""
     if name == "auto":
         mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")

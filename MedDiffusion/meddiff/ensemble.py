@@ -1,4 +1,4 @@
-"""Several samples of one question: their mean, their spread, and each of them the same whatever the number asked for."""
+"""Several samples of one question: their mean, their spread, and each the same whatever the number asked for."""
 
 from __future__ import annotations
 

@@ -18,6 +18,10 @@ class Cancelled(Exception):
     """The user stopped the run; nothing was written."""
 
 
+class Notice(UserWarning):
+    """Something that the user should know about a run that goes on."""
+
+
 def choose(name: str, known: Iterable[str], what: str) -> str:
     """`name` if it is one of `known`; raises `BadInput` with the nearest names otherwise."""
     names = sorted(known)
@@ -26,3 +30,12 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(names) or 'none available'}."
     raise BadInput(f"unknown {what} {name!r}; {hint}")
+
+
+def hint(error: BaseException) -> str:
+    """What to do about an unexpected error; empty where nobody knows."""
+    text = f"{type(error).__name__} {error}".lower()
+    if any(words in text for words in ("memoryerror", "outofmemory", "out of memory", "allocate memory")):
+        place = "the GPU" if any(words in text for words in ("cuda", "hip", "mps")) else "the computer"
+        return f"{place} ran out of memory; use a smaller batch, close other programs, or choose another device"
+    return ""

@@ -101,8 +101,8 @@ class Gradient(Guide):
 
 @dataclass(frozen=True)
 class Langevin(Guide):
-    """The corrector of Song 2021 (score SDE), algorithm 4: x + h score + sqrt(2 h) z, h = 2 alpha^2 (snr |z| / |score|)^2,
-    one h for each image."""
+    """The corrector of Song 2021 (score SDE), algorithms 4 and 5: x + h score + sqrt(2 h) z with
+    h = 2 alpha^2 (snr |z| / |score|)^2, one h for each image."""
 
     snr: float = 0.16
     steps: int = 1
@@ -119,7 +119,7 @@ class Langevin(Guide):
 
 @dataclass(frozen=True)
 class LowFrequency(Guide):
-    """x_s <- x_s + weight P (x_ref,s - x_s), P a low-pass projection: ILVR (Choi 2021, eq. 8) and R2D2+ (Chung 2022)."""
+    """x_s <- x_s + weight P (x_ref,s - x_s), P a low-pass projection: ILVR (Choi 2021, eq. 8), R2D2+ (Chung 2022)."""
 
     operator: Operator
     reference: Tensor

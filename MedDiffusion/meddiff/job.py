@@ -1,4 +1,4 @@
-"""A job is data: the same one runs from the panel, the console, the command line and a cluster, with the same voxels."""
+"""A job is data: the same one gives the same voxels in the panel, the console, the command line and on a cluster."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from . import __version__
 from .devices import describe
-from .errors import BadInput, choose
-from .metrics import nmse, psnr, ssim
-from .models import Model, load
-from .reconstruction import Acquisition, reconstruct
+from .errors import BadInput, Notice, choose
+from .models import load
 from .registry import find_recipe
-from .sampling import Progress, drain
-from .volume import Volume, read, write
+from .tasks import TASKS, OnProgress, ShouldStop
+from .volume import Volume, write
 
-OnProgress = Callable[[Progress], None]
-ShouldStop = Callable[[], bool]
+WORDS = {str: "text", int: "a whole number", dict: "an object"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,11 @@ class Job:
     precision: str = "auto"
 
     def to_json(self) -> str:
-        """This job as JSON."""
-        return json.dumps(asdict(self), indent=2)
+        """This job as JSON; raises BadInput when it holds what JSON has no word for."""
+        try:
+            return json.dumps(asdict(self), indent=2, default=os.fspath)
+        except TypeError as error:
+            raise BadInput(f"a job holds numbers, text and paths only: {error}") from None
 
     @classmethod
     def from_json(cls, text: str) -> Job:
@@ -57,15 +58,23 @@ class Job:
             raise BadInput(f"the job is not JSON: {error}") from None
         if not isinstance(data, dict):
             raise BadInput(f"a job is a JSON object, got {type(data).__name__}")
-        known = {f.name: f for f in fields(cls)}
-        for key in data:
-            choose(key, known, "key of a job")
+        kinds = {"inputs": dict, "options": dict, "parameters": dict, "seed": int}  # the others are text
+        for key, value in data.items():
+            choose(key, (f.name for f in fields(cls)), "key of a job")
+            _check_kind(f"{key} of the job", value, kinds.get(key, str))
         if missing := [name for name in ("recipe", "model", "inputs", "output") if name not in data]:
             raise BadInput(f"the job lacks {', '.join(missing)}")
-        for name, kind in {"inputs": dict, "options": dict, "parameters": dict, "seed": int, "output": str}.items():
-            if name in data and (not isinstance(data[name], kind) or isinstance(data[name], bool)):
-                raise BadInput(f"{name} of a job must be {kind.__name__}, got {data[name]!r}")
+        for name, path in data["inputs"].items():
+            _check_kind(f"input {name} of the job", path, str)
         return cls(**data)
+
+
+def read_job(path: str | os.PathLike[str]) -> Job:
+    """The job in a JSON file; raises BadInput."""
+    try:
+        return Job.from_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the job {path}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -82,87 +91,82 @@ def run(job: Job, on_progress: OnProgress | None = None, should_stop: ShouldStop
 
     Files appear in `job.output` whole, and only after the last step: a run that stops early leaves nothing behind.
     """
-    task = find_recipe(job.recipe).task
-    volume = read(_input(job, "volume"))
-    folder = _writable(Path(job.output))
-    model = load(job.model, job.device, job.precision)
+    job = Job.from_json(job.to_json())  # from Python, too, a job is what its JSON says
     began = time.monotonic()
-    volumes, figures, used = _TASKS[task](job, volume, model, on_progress, should_stop)
-    provenance = {
-        "job": asdict(job),
-        "settings": used,
-        "figures": figures,
-        "model": {"id": model.card.id, "version": model.card.version, "sha256": model.sha256},
-        "device": describe(model.device),
-        "precision": str(model.dtype).removeprefix("torch."),
-        "seconds": round(time.monotonic() - began, 3),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"meddiff": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }
-    return Result(_write_all(volumes, provenance, folder), figures, provenance)
+    task = TASKS[find_recipe(job.recipe).task]
+    _spare_inputs(job, task.outputs)
+    with output_folder(job.output) as folder:
+        model = load(job.model, job.device, job.precision)
+        volumes, figures, used = task.compute(job, model, on_progress, should_stop)
+        provenance = {
+            "job": asdict(job),
+            "settings": used,
+            "figures": figures,
+            "model": {"id": model.card.id, "version": model.card.version, "sha256": model.sha256},
+            "device": describe(model.device),
+            "precision": str(model.dtype).removeprefix("torch."),
+            "seconds": round(time.monotonic() - began, 3),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "versions": {"meddiff": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+        return Result(_write_all(volumes, provenance, folder), figures, provenance)
 
 
-def _reconstruct(
-    job: Job, volume: Volume, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None
-) -> tuple[dict[str, Volume], dict[str, float], dict[str, Any]]:
-    acquired = {f.name for f in fields(Acquisition)}
-    extra = {"contrast", "plane", "samples", "batch", "preset"}
-    for name in job.options:
-        choose(name, acquired | extra, "option of reconstruct")
-    acquisition = Acquisition(**{k: v for k, v in job.options.items() if k in acquired})
-    result = drain(
-        reconstruct(
-            volume,
-            model,
-            method=job.recipe,
-            acquisition=acquisition,
-            parameters=job.parameters,
-            seed=job.seed,
-            **{k: v for k, v in job.options.items() if k in extra},
-        ),
-        on_progress,
-        should_stop,
-    )
-    volumes = {"reconstruction": result.mean, "uncertainty": result.spread, "zero-filled": result.first}
-    figures = {"data_residual": result.residual, "network_calls": float(result.calls)}
-    for name in ("reconstruction", "zero-filled"):
-        for figure, measure in {"psnr": psnr, "ssim": ssim, "nmse": nmse}.items():
-            figures[f"{figure}_{name}"] = measure(volume.array, volumes[name].array)
-    real = {name: v.with_array(np.abs(v.array)) if np.iscomplexobj(v.array) else v for name, v in volumes.items()}
-    return real, figures, result.settings
+@contextmanager
+def notices(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hands what a run has to say to `tell`, one sentence at a time; warnings of other packages are left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", Notice)
+        warnings.showwarning = lambda message, *_, **__: tell(str(message))
+        yield
 
 
-_TASKS = {"reconstruct": _reconstruct}
+@contextmanager
+def output_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folder, made if need be and found writable before an hour of computing; raises BadInput where it is not.
 
-
-def _input(job: Job, name: str) -> str:
-    for key in job.inputs:
-        choose(key, {name}, "input of this job")
-    if name not in job.inputs:
-        raise BadInput(f"the job names no input {name!r}; add the path of a 3D image file")
-    return job.inputs[name]
-
-
-def _writable(folder: Path) -> Path:
-    """`folder`, made if need be; raises BadInput when nothing can be written there, before an hour of computing."""
+    When the run fails, the folders that were made for it go again.
+    """
+    folder = Path(path)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise BadInput(f"cannot write to the output folder {folder}: {reason}; choose another folder") from None
-    return folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            reason = error.strerror or error
+            raise BadInput(f"cannot write to the output folder {folder}: {reason}; choose another folder") from None
+        yield folder
+    except BaseException:
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()
+        raise
+
+
+def _spare_inputs(job: Job, outputs: tuple[str, ...]) -> None:
+    """Raises BadInput when a result would take the place of an input."""
+    for path in job.inputs.values():
+        for name in outputs:
+            if Path(path).resolve() == Path(job.output, f"{name}.nrrd").resolve():
+                raise BadInput(f"the result {name}.nrrd would replace the input {path}; choose another output folder")
+
+
+def _check_kind(what: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BadInput(f"{what} must be {WORDS[kind]}, got {value!r}")
 
 
 def _write_all(volumes: Mapping[str, Volume], provenance: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     """Write every file into a hidden folder beside its place, then move them in: all or, on a full disk, none."""
-    text = json.dumps(provenance, indent=2)
     try:
         with tempfile.TemporaryDirectory(prefix=".meddiff-", dir=folder) as temporary:
             names = {name: f"{name}.nrrd" for name in volumes} | {"provenance": "provenance.json"}
             for name, volume in volumes.items():
-                write(volume, Path(temporary, names[name]), {"provenance": json.dumps(provenance["job"])})
+                write(volume, Path(temporary, names[name]), {"provenance": json.dumps(provenance)})
+            text = json.dumps(provenance, indent=2)
             Path(temporary, names["provenance"]).write_text(text + "\n", encoding="utf-8")
             for name in names.values():
                 os.replace(Path(temporary, name), folder / name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -232,11 +233,43 @@ class MultiCoil(Operator):
         return from_complex(coils.sum(1, keepdim=True), self.channels)
 
     def pinv(self, y: Tensor) -> Tensor:
-        return self._cg(lambda p: self.adjoint(self(p)), self.adjoint(y))
+        if self._lines is None:
+            return self._cg(lambda p: self.adjoint(self(p)), self.adjoint(y))
+        values, vectors = self._lines
+        inverse = torch.where(values > 1e-6, 1 / values.clamp_min(1e-6), 0)
+        return self._spectral(vectors, inverse, self.adjoint(y))
 
     def solve(self, x0: Tensor, y: Tensor, weight: float | Tensor) -> Tensor:
         right = weight * self.adjoint(y - self(x0))
-        return x0 + self._cg(lambda p: p + weight * self.adjoint(self(p)), right)
+        if self._lines is None or not isinstance(weight, (int, float)):
+            return x0 + self._cg(lambda p: p + weight * self.adjoint(self(p)), right)
+        values, vectors = self._lines
+        return x0 + self._spectral(vectors, 1 / (1 + weight * values), right)
+
+    @cached_property
+    def _lines(self) -> tuple[Tensor, Tensor] | None:
+        """Eigenvalues (Y, X) and eigenvectors (Y, X, X) of A^T A line by line, where whole lines along Y are sampled:
+        A^T A then never mixes two rows, and on a row it is the circulant F^H M F times the coils' Gram matrix."""
+        if self.sensitivities.ndim != 3 or not bool((self.mask == self.mask[:1]).all()):
+            return None
+        columns = self.mask.shape[1]
+        eye = torch.eye(columns, dtype=torch.complex128)
+        sampled = self.mask[0].cpu().to(torch.float64)
+        spectrum = torch.fft.fft(torch.fft.ifftshift(eye, dim=0), dim=0, norm="ortho")
+        spectrum = torch.fft.fftshift(spectrum, dim=0) * sampled[:, None]
+        maps = self.sensitivities.cpu().to(torch.complex128)
+        normal = (spectrum.mH @ spectrum) * torch.einsum("cyi,cyj->yij", maps.conj(), maps)
+        values, vectors = torch.linalg.eigh(normal.real if self.channels == 1 else normal)
+        kind = self.sensitivities.real.dtype if self.channels == 1 else self.sensitivities.dtype
+        device = self.sensitivities.device
+        return values.to(self.sensitivities.real.dtype).to(device), vectors.to(kind).to(device)
+
+    def _spectral(self, vectors: Tensor, gains: Tensor, x: Tensor) -> Tensor:
+        """sum_k gains_k v_k v_k^H x on every row of x (B, C, Y, X)."""
+        z = (x if self.channels == 1 else to_complex(x))[:, 0]
+        codes = torch.einsum("yij,byi->byj", vectors.conj(), z.to(vectors.dtype)) * gains
+        out = torch.einsum("yij,byj->byi", vectors, codes)[:, None]
+        return out.to(x.dtype) if self.channels == 1 else from_complex(out, 2).to(x.dtype)
 
     def _cg(self, normal: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
         """`normal`^+ `right` (Hestenes & Stiefel 1952), each image of the batch with steps of its own.

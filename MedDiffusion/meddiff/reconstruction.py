@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,26 @@ from torch import Tensor
 
 from .coils import simulate_sensitivities
 from .ensemble import Moments, ensemble
-from .errors import BadInput, choose
+from .errors import BadInput, Notice, choose
 from .intensity import Scaling
-from .masks import make_mask
+from .masks import as_mask, make_mask
 from .models import Model
-from .noises import Gaussian, seed_of
+from .noises import Gaussian, gaussian, seed_of
 from .operators import Fourier, MultiCoil, Operator
 from .prior import Condition
-from .recipes.reconstruct import TASK, Measured
+from .recipes.reconstruct import TASK, Measured, pnp
 from .registry import find_recipe
-from .sampling import Run
+from .sampling import Run, drain
 from .tiling import AXES, batches, occupied, slices, stack
 from .volume import Volume, canonical, require_usable
+
+PILOT = 6  # slices
 
 
 @dataclass(frozen=True)
 class Acquisition:
     """How the data are undersampled: pattern, acceleration, fully sampled centre, coils, and noise relative to the
-    brightest tissue (standard deviation of each k-space sample)."""
+    brightest tissue (standard deviation of each k-space sample). A `mask` (Y, X) takes the place of the first three."""
 
     pattern: str = "cartesian-random"
     acceleration: float = 4.0
@@ -37,19 +40,36 @@ class Acquisition:
     mask_seed: int = 0
     coils: int = 1
     noise: float = 0.0
+    mask: Any = field(default=None, compare=False)
 
-    def operator(self, shape: tuple[int, int], channels: int, device: torch.device) -> Operator:
+    def operator(self, shape: tuple[int, int], channels: int, device: torch.device) -> Fourier | MultiCoil:
         """The measurement of slices (B, channels, *shape); raises BadInput for settings that no scanner could have."""
         if self.coils < 1:
             raise BadInput(f"the number of coils is {self.coils}; expected 1 or more")
         if not 0 <= self.noise < 1:
             raise BadInput(f"the noise is {self.noise}; expected 0 to below 1, relative to the brightest tissue")
-        # 8 % of the lines at 4x and 4 % at 8x, as in the fastMRI challenge
-        centre = 0.32 / max(self.acceleration, 1) if self.centre is None else self.centre
-        mask = make_mask(self.pattern, shape, self.acceleration, centre_fraction=centre, seed=self.mask_seed).to(device)
+        if self.mask_seed < 0:
+            raise BadInput(f"the seed of the mask is {self.mask_seed}; expected 0 or more")
+        mask = self.sampled(shape).to(device)
         if self.coils == 1:
             return Fourier(mask, channels)
         return MultiCoil(mask, simulate_sensitivities(self.coils, shape, self.mask_seed).to(device), channels)
+
+    def sampled(self, shape: tuple[int, int]) -> Tensor:
+        """The sampling mask (Y, X); raises BadInput for one that was given and has another shape."""
+        if self.mask is not None:
+            return as_mask(self.mask, shape)
+        # 8 % of the lines at 4x and 4 % at 8x, as in the fastMRI challenge
+        centre = 0.32 / max(self.acceleration, 1) if self.centre is None else self.centre
+        return make_mask(self.pattern, shape, self.acceleration, centre_fraction=centre, seed=self.mask_seed)
+
+    def settings(self) -> dict[str, Any]:
+        """What provenance tells of it, as JSON values."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "mask"}
+        if self.mask is None:
+            return told
+        mask = np.asarray(self.mask)
+        return {**told, "pattern": "given", "acceleration": mask.size / np.count_nonzero(mask)}
 
 
 @dataclass(frozen=True)
@@ -68,8 +88,8 @@ def reconstruct(
     volume: Volume,
     model: Model,
     *,
-    method: str = "ddnm",
-    acquisition: Acquisition = Acquisition(),  # noqa: B008 - frozen
+    method: str = "pnp",
+    acquisition: Acquisition = Acquisition(),
     parameters: Mapping[str, Any] | None = None,
     preset: str = "balanced",
     contrast: str | None = None,
@@ -84,6 +104,8 @@ def reconstruct(
     Raises BadInput for a volume, an acquisition or settings that cannot be used.
     """
     require_usable(volume)
+    if volume.array.dtype.kind != "c" and volume.array.max() <= 0:
+        raise BadInput(f"the volume has no voxel above 0 (the highest is {volume.array.max()}); expected an MR image")
     recipe = find_recipe(method, TASK)
     settings = recipe.settings(parameters or {}, preset)
     placed, restore = canonical(volume)
@@ -92,13 +114,19 @@ def reconstruct(
     operator = acquisition.operator((truth.shape[2], truth.shape[3]), truth.shape[1], model.device)
     kept = occupied(truth)
     groups = [kept[rows] for rows in batches(len(kept), batch)]
+    # the simulated scanner knows how bright the truth is; the reconstruction does not
+    sigma = acquisition.noise * model.intensity.target[1] / fit_scale(truth, model).gain
     first = torch.zeros_like(truth)
     for rows in groups:
-        first[rows] = operator.pinv(operator(truth[rows].to(model.device))).cpu()
-    scaling = fit_scale(first, model)
+        first[rows] = operator.pinv(measure(truth, rows, operator, sigma, acquisition.mask_seed)).cpu()
+    scaling = pilot_scale(truth, first, kept, operator, model, sigma, acquisition.mask_seed)
+    scaling.check(placed.array)  # a complex image would be turned in its phase by an offset
+    if samples == 1:
+        warnings.warn("one sample has no spread: the uncertainty is 0 everywhere; take 2 or more", Notice, stacklevel=2)
     mean, spread, misfit, power = torch.zeros_like(truth), torch.zeros_like(truth), 0.0, 0.0
     for number, rows in enumerate(groups):
-        data = _measure(truth[rows].to(model.device), operator, scaling, model, acquisition, rows)
+        y = measure(truth, rows, operator, sigma, acquisition.mask_seed)
+        data = Measured(operator, _scaled(y, operator, first[rows].to(y.device), scaling), sigma * scaling.gain)
         cond = model.condition(contrast, len(rows))
 
         def member(k: int, rows: Tensor = rows, data: Measured = data, cond: Condition | None = cond) -> Run[Tensor]:
@@ -110,7 +138,7 @@ def reconstruct(
         spread[rows] = scaling.inverse_spread(moments.spread.cpu())
         misfit += float((operator(moments.mean) - data.y).abs().square().sum())
         power += float(data.y.abs().square().sum())
-    used = {**settings, **asdict(acquisition), "contrast": contrast, "plane": plane, "samples": samples}
+    used = {**settings, **acquisition.settings(), "contrast": contrast, "plane": plane, "samples": samples}
     return Reconstruction(
         mean=restore.volume(placed.with_array(_array(mean, plane))),
         spread=restore.volume(placed.with_array(_magnitude(_array(spread, plane)))),
@@ -128,8 +156,9 @@ def check_domain(volume: Volume, model: Model, plane: str) -> None:
     trained, tolerance = model.card.spacing_mm[:2], model.card.spacing_tolerance
     if any(not 1 / (1 + tolerance) <= s / t <= 1 + tolerance for s, t in zip(spacing, trained, strict=True)):
         raise BadInput(
-            f"the {plane} slices have a spacing of {spacing[0]:g} x {spacing[1]:g} mm; model {model.card.id!r} was trained "
-            f"at {trained[0]:g} x {trained[1]:g} mm; resample the volume to that spacing, or choose another model or plane"
+            f"the {plane} slices have a spacing of {spacing[0]:g} x {spacing[1]:g} mm; model {model.card.id!r} was "
+            f"trained at {trained[0]:g} x {trained[1]:g} mm; resample the volume to that spacing, or choose another "
+            "model or plane"
         )
 
 
@@ -142,21 +171,40 @@ def fit_scale(first: Tensor, model: Model) -> Scaling:
     return model.intensity.fit(np.where(size > 0.1 * size.max(), size, 0.0))
 
 
-def _measure(
-    truth: Tensor, operator: Operator, scaling: Scaling, model: Model, acquisition: Acquisition, rows: Tensor
-) -> Measured:
-    """k-space of slices in the model's units, with complex Gaussian noise drawn for each slice by its number."""
-    y = operator(scaling.forward(truth))
-    sigma = acquisition.noise * model.intensity.target[1]
-    if sigma:
-        noise = Gaussian([seed_of(acquisition.mask_seed, int(row), "measurement") for row in rows])
-        y = y + sigma * torch.complex(noise(y.real), noise(y.real)) * (y != 0)
-    return Measured(operator, y, sigma)
+def pilot_scale(
+    truth: Tensor, first: Tensor, kept: Tensor, operator: Fourier | MultiCoil, model: Model, sigma: float, seed: int
+) -> Scaling:
+    """`fit_scale`, corrected by a quick reconstruction of a few slices: undersampling dims bright vessels by half."""
+    rough = fit_scale(first, model)
+    if rough.offset:
+        return rough
+    rows = kept[torch.linspace(0, len(kept) - 1, min(PILOT, len(kept))).long()]
+    y = measure(truth, rows, operator, sigma, seed) * rough.gain
+    data = Measured(operator, y, sigma * rough.gain)
+    noise, cond = gaussian(seed, len(rows)), model.condition(None, len(rows))
+    image = drain(pnp(model.prior, data, noise=noise, cond=cond, steps=8))
+    correction = fit_scale(image.cpu(), model).gain / fit_scale(rough.gain * first[rows], model).gain
+    return Scaling(rough.gain * correction, 0.0)
+
+
+def measure(truth: Tensor, rows: Tensor, operator: Fourier | MultiCoil, sigma: float, seed: int) -> Tensor:
+    """k-space of some slices of (N, C, H, W), with complex Gaussian noise drawn for each slice by its number."""
+    y = operator(truth[rows].to(operator.mask.device))
+    if not sigma:
+        return y
+    noise = Gaussian([seed_of(seed, int(row), "measurement") for row in rows])
+    return y + sigma * torch.complex(noise(y.real), noise(y.real)) * operator.mask
+
+
+def _scaled(y: Tensor, operator: Operator, like: Tensor, scaling: Scaling) -> Tensor:
+    """k-space in the units of the model: an offset of the image is one of k-space too."""
+    y = scaling.gain * y
+    return y + operator(torch.full_like(like, scaling.offset)) if scaling.offset else y
 
 
 def _channels(array: np.ndarray, plane: str) -> Tensor:
     """(Z, Y, X) real or complex as float32 slices (N, C, H, W), C = 2 holding (re, im)."""
-    parts = (array.real, array.imag) if np.iscomplexobj(array) else (array,)
+    parts = (np.real(array), np.imag(array)) if np.iscomplexobj(array) else (array,)
     return torch.cat([slices(np.asarray(part, np.float32), plane) for part in parts], dim=1).contiguous()
 
 

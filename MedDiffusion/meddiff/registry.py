@@ -72,7 +72,7 @@ class Recipe:
         return found
 
     def settings(self, given: Mapping[str, Any], preset: str = "balanced") -> dict[str, Any]:
-        """All settings: the defaults, then the preset's, then the given; raises BadInput for unknown names or values."""
+        """All settings: the defaults, then the preset's, then the given; raises BadInput for unknown ones."""
         known = self.parameters
         chosen = dict(self.presets.get(choose(preset, PRESETS, "preset"), {}))
         for name, value in given.items():
@@ -93,7 +93,7 @@ def recipe(
     calls: Callable[[Mapping[str, Any]], int],
     presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a method. `calls(settings)` is its number of network calls a sample: what a run costs, before it runs."""
+    """Register a method. `calls(settings)` is its number of network calls a sample: the cost, before it runs."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if name in _RECIPES:

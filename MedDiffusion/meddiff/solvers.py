@@ -77,6 +77,20 @@ class DDIM:
 
 
 @dataclass(frozen=True)
+class Refresh:
+    """x_s = alpha_s x0 + zeta sigma_s z: forget x_t, keep the estimate. zeta = 0 is the half-quadratic splitting of
+    plug-and-play restoration (Zhang 2021, DPIR, algorithm 1), zeta = 1 is DiffPIR with all noise fresh (Zhu 2023)."""
+
+    zeta: float = 0.0
+
+    def coeffs(self, t: Level, s: Level) -> Coeffs:
+        return Coeffs(0.0, s.alpha, self.zeta * s.sigma)
+
+    def step(self, step: Step, x0: Tensor, memory: Any) -> tuple[Tensor, None]:
+        return apply(step.coeffs, step.x, x0, step.noise), None
+
+
+@dataclass(frozen=True)
 class ReverseDiffusion:
     """The predictor of Song 2021 (score SDE), algorithm 2: x + (sigma_t^2 - sigma_s^2) score + their root times z."""
 

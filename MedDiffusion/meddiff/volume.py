@@ -273,7 +273,11 @@ def _sample(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
     span = np.abs(np.linalg.solve(volume.affine[:3, :3], grid.affine[:3, :3])).max(axis=1)
     variance = np.maximum(span**2 - 1, 0) / (8 * np.log(2))
     if interpolation != "nearest" and variance.max() > 1e-3:
-        image = sitk.DiscreteGaussian(image, variance.tolist(), 256, useImageSpacing=False)
+        smoother = sitk.DiscreteGaussianImageFilter()
+        smoother.SetVariance(variance.tolist())
+        smoother.SetUseImageSpacing(False)
+        smoother.SetMaximumKernelWidth(256)
+        image = smoother.Execute(image)
     sampler = sitk.ResampleImageFilter()
     sampler.SetInterpolator(method)
     sampler.SetSize(grid.shape[::-1])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 from meddiff.card import Card
+from meddiff.volume import Volume, write
 
 # No deadline: a busy machine is not a bug. Derandomised: a red test is red again when one looks at it.
 settings.register_profile("engine", deadline=None, derandomize=True, max_examples=30)
@@ -95,3 +98,71 @@ def model_folder(card: Card, tmp_path: Path) -> Path:
     (folder / "LICENSE").write_text("CC-BY-4.0\n", encoding="utf-8")
     seal(card, folder)
     return folder
+
+
+@pytest.fixture
+def tiny_card(card_data: dict[str, Any]) -> Card:
+    """The card of a network that runs in milliseconds: two levels of eight channels, at 1 mm."""
+    arguments = {"widths": [8, 8], "blocks": 1, "groups": 4, "head_channels": 8, "patch": 2, "labels": 3}
+    linear = {"kind": "percentile", "upper": 99.9, "target": [0.0, 2.0], "foreground": True, "linear": True}
+    tiny = {
+        "id": "tiny-brain",
+        "recipes": {},
+        "intensity": linear,
+        "network": {"name": "diffusion-unet", "arguments": arguments},
+        "schedule": {"name": "vp-cosine", "arguments": {"steps": 1000, "shift": 0.5}},
+        "labels": {"names": ["FLAIR", "T1"], "null": 2},
+        "covariates": {},
+    }
+    return Card.model_validate({**card_data, **tiny})
+
+
+@pytest.fixture
+def tiny_model(tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a model `tiny-brain` with random weights, where the engine finds it by its id."""
+    import torch
+
+    from meddiff import models
+    from meddiff.networks import build
+
+    random = torch.Generator().manual_seed(0)
+    state = build(tiny_card.network.name, dict(tiny_card.network.arguments)).state_dict()
+    weights = {name: 0.2 * torch.randn(value.shape, generator=random) for name, value in sorted(state.items())}
+    monkeypatch.setenv("MEDDIFF_MODELS", str(tmp_path / "models"))
+    return models.save(tiny_card, weights, tmp_path / "models" / "tiny-brain").folder
+
+
+@pytest.fixture
+def small_volume() -> Volume:
+    """A textured head on an oblique, left-handed, anisotropic grid: four slices of 20 x 24 voxels near 1 mm."""
+    random = np.random.default_rng(0)
+    z, y, x = np.ogrid[-1:1:4j, -1:1:24j, -1:1:20j]
+    inside = y**2 + (1.2 * x) ** 2 + 0.3 * z**2 < 0.7
+    array = np.where(inside, 500 + 200 * np.sin(6 * x + 4 * y) + 50 * random.standard_normal((4, 24, 20)), 0.0)
+    a, b = 0.3, 0.2
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    direction = about_z @ about_x @ np.diag([-1.0, 1.0, 1.0])
+    return Volume(array.astype(np.float32), (1.0, 1.1, 3.0), (-31.5, 17.25, 1003.125), tuple(direction.ravel()))
+
+
+@pytest.fixture
+def small_file(small_volume: Volume, tmp_path: Path) -> Path:
+    """`small_volume` as a file."""
+    write(small_volume, tmp_path / "small.nrrd")
+    return tmp_path / "small.nrrd"
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process: its exit code, standard output and standard error."""
+
+    from meddiff.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        caught = capsys.readouterr()
+        return int(end.value.code or 0), caught.out, caught.err
+
+    return call

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-from meddiff.levels import Level, Schedule, flow, ve, vp_cosine, vp_linear
-from meddiff.prior import Condition, Prior
 from torch import Tensor
+
+from meddiff.levels import Level, Schedule, flow, ve, vp_cosine, vp_linear
+from meddiff.noises import Noise, gaussian
+from meddiff.prior import Condition, Prior
 
 SCHEDULES = {"vp": vp_linear(), "ve": ve(sigma_max=20.0), "cosine": vp_cosine(), "flow": flow()}
 PREDICTIONS = ("x0", "eps", "v", "score")
@@ -22,6 +24,18 @@ Denoiser = Callable[[Tensor, Level, Condition | None], Tensor]
 def white(*shape: int, seed: int = 0) -> Tensor:
     """Unit Gaussian numbers in double precision."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def mirrored(seed: int, batch: int) -> Noise:
+    """Noise whose second half is minus the first. What is affine in the noise, as sampling with a Gaussian prior mostly
+    is, then has exactly its expectation as the mean over the batch: biases show without chance."""
+    half = gaussian(seed, batch // 2)
+
+    def noise(like: Tensor) -> Tensor:
+        z = half(like[: batch // 2])
+        return torch.cat([z, -z])
+
+    return noise
 
 
 def _same(x: Tensor) -> Tensor:
@@ -47,7 +61,7 @@ class Normal:
         return self.variance * level.sigma**2 / (level.alpha**2 * self.variance + level.sigma**2)
 
     def marginal(self, z: Tensor, level: Level) -> Tensor:
-        """A draw of x at `level` from unit noise z; the same z on the same probability-flow trajectory at all levels."""
+        """A draw of x at `level` from unit noise z; one z lies on one probability-flow trajectory at all levels."""
         scale = (level.alpha**2 * self.variance + level.sigma**2).sqrt()
         return level.alpha * self.mean + self.back(scale * self.to(z))
 

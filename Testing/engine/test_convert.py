@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from gaussians import PREDICTIONS, SCHEDULES, exact_prior, scalar, white
 from hypothesis import given
 from hypothesis import strategies as st
+
 from meddiff import convert
 from meddiff.convert import from_x0, to_x0
 from meddiff.errors import BadInput
@@ -47,7 +50,7 @@ def test_every_prediction_gives_the_same_trajectory(name: str, predicts: str) ->
     path, x = schedule.path(20, spacing="log-snr"), schedule.levels[-1].sigma * white(1, 1, 64)
     result = drain(sample(problem.prior(schedule, predicts), x, path, noise=gaussian(0, 1)))
     reference = x
-    for t, s in zip(path, path[1:], strict=False):  # DDIM, written out
+    for t, s in pairwise(path):  # DDIM, written out
         x0 = problem.denoise(reference, t)
         reference = s.alpha * x0 + s.sigma * (reference - t.alpha * x0) / t.sigma
     torch.testing.assert_close(result, reference, rtol=1e-7, atol=1e-9)

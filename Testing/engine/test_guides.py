@@ -11,6 +11,8 @@ import torch
 from gaussians import SCHEDULES, Counter, correlated, exact_prior, scalar, white, wiener
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+
 from meddiff.guides import (
     Classifier,
     Clip,
@@ -30,8 +32,7 @@ from meddiff.noises import gaussian
 from meddiff.operators import Downsample, Fourier, LowPass, Operator
 from meddiff.prior import Condition, Prior
 from meddiff.sampling import drain, repaint_path, sample
-from meddiff.solvers import DDIM, SOLVERS, DPMSolver2M, Heun, ReverseDiffusion, Solver, Step, apply
-from torch import Tensor
+from meddiff.solvers import DDIM, SOLVERS, DPMSolver2M, Heun, Refresh, ReverseDiffusion, Solver, Step, apply
 
 VP = SCHEDULES["vp"]
 SIZE = (8, 8)
@@ -62,7 +63,7 @@ def run(prior: Prior, x: Tensor, steps: int, *guides: Guide, solver: Solver = DD
 
 
 @pytest.mark.parametrize("name", ["vp", "ve", "flow"])
-@pytest.mark.parametrize(("solver", "steps"), [(DDIM(eta=1.0), 400), (DDIM(), 400), (DPMSolver2M(), 60), (Heun(), 60)])
+@pytest.mark.parametrize(("solver", "steps"), [(DDIM(eta=1.0), 250), (DDIM(), 250), (DPMSolver2M(), 60), (Heun(), 60)])
 def test_exact_likelihood_gives_the_closed_form_posterior(solver: Solver, steps: int, name: str) -> None:
     problem, schedule, y, spread = scalar(0.7, 0.3), SCHEDULES[name], 1.3, 0.2
     variance = 1 / (1 / 0.3**2 + 1 / spread**2)
@@ -73,11 +74,11 @@ def test_exact_likelihood_gives_the_closed_form_posterior(solver: Solver, steps:
         return -((y - problem.denoise(x, level)) ** 2 / (2 * uncertain)).flatten(1).sum(1)
 
     prior, top = problem.prior(schedule), schedule.levels[-1]
-    z = white(1, 1, 10_000)
+    z = white(1, 1, 4_000)
     x = top.sigma * (z - z.mean()) / z.std() + top.alpha * mean
     result = run(prior, x, steps, Classifier(log_likelihood), solver=solver)
-    assert result.mean() == pytest.approx(mean, abs=0.01)
-    assert result.std() == pytest.approx(math.sqrt(variance), abs=0.005)
+    assert result.mean() == pytest.approx(mean, abs=0.012)
+    assert result.std() == pytest.approx(math.sqrt(variance), abs=0.008)
 
 
 def test_classifier_scale_sharpens_the_likelihood() -> None:
@@ -92,7 +93,13 @@ def test_classifier_scale_sharpens_the_likelihood() -> None:
 
 # ---------------------------------------------------------------- gradients: DPS and MCG
 
-SINGLE_STEP = {"ddim": DDIM(), "half": DDIM(0.5), "ancestral": DDIM(1.0), "reverse-diffusion": ReverseDiffusion()}
+SINGLE_STEP: dict[str, Solver] = {
+    "ddim": DDIM(),
+    "half": DDIM(0.5),
+    "ancestral": DDIM(1.0),
+    "refresh": Refresh(0.5),
+    "reverse-diffusion": ReverseDiffusion(),
+}
 
 
 @pytest.mark.parametrize("project", [False, True])
@@ -238,12 +245,12 @@ def test_low_frequencies_come_from_the_reference_and_the_rest_from_the_prior() -
 
 
 def inpainted(times: int) -> Tensor:
-    """Pixel 1 of a correlated pair when pixel 0 is known to be 1.5; 4000 pairs."""
+    """Pixel 1 of a correlated pair when pixel 0 is known to be 1.5; 2000 pairs."""
     problem = correlated(torch.tensor([[1.0, 0.8], [0.8, 1.0]], dtype=torch.float64))
-    known = torch.tensor([1.5, 0.0], dtype=torch.float64).expand(1, 4000, 2)
+    known = torch.tensor([1.5, 0.0], dtype=torch.float64).expand(1, 2000, 2)
     guide = Replace(known, torch.tensor([1.0, 0.0], dtype=torch.float64))
-    path = repaint_path(VP.path(100), jump=5, times=times)
-    x = white(1, 4000, 2)
+    path = repaint_path(VP.path(50, spacing="log-snr"), jump=5, times=times)
+    x = white(1, 2000, 2)
     result = drain(sample(problem.prior(VP), x, path, solver=DDIM(1.0), guides=(guide,), noise=gaussian(1, 1)))
     assert torch.equal(result[..., 0], known[..., 0])
     return result[..., 1]
@@ -252,10 +259,10 @@ def inpainted(times: int) -> Tensor:
 def test_plain_replacement_is_biased_and_resampling_cures_it() -> None:
     mean, std = 0.8 * 1.5, math.sqrt(1 - 0.8**2)  # the exact conditional
     once, often = inpainted(1), inpainted(10)
-    assert mean - once.mean() > 0.15
-    assert often.mean() == pytest.approx(mean, abs=0.06)
-    assert often.std() == pytest.approx(std, abs=0.05)
-    assert (once.mean() - mean).abs() > 4 * (often.mean() - mean).abs()
+    assert mean - once.mean() > 0.3
+    assert often.mean() == pytest.approx(mean, abs=0.12)
+    assert often.std() == pytest.approx(std, abs=0.06)
+    assert mean - once.mean() > 4 * (mean - often.mean()).abs()
 
 
 def test_replacement_is_the_known_image_at_the_noise_of_the_level() -> None:
@@ -277,11 +284,11 @@ def test_langevin_leaves_the_right_marginal_alone_and_leads_to_it(name: str) -> 
     noise = gaussian(2, 1)
     mean, std = level.alpha * 0.7, math.hypot(level.alpha * 0.3, level.sigma)
     step = Step(white(1, 1, 1), levels[401], level, DDIM().coeffs(levels[401], level), prior.denoise, noise)
-    right = problem.marginal(white(1, 1, 10_000), level)
+    right = problem.marginal(white(1, 1, 5_000), level)
     kept = Langevin(snr=0.1, steps=100).state(right, step)
     assert kept.mean() == pytest.approx(mean, abs=0.04 * std) and kept.std() == pytest.approx(std, rel=0.03)
-    wrong = mean + std * (2 + 0.3 * white(1, 1, 10_000))
-    led = Langevin(snr=0.1 / level.alpha, steps=600).state(wrong, step)
+    wrong = mean + std * (2 + 0.3 * white(1, 1, 5_000))
+    led = Langevin(snr=0.1 / level.alpha, steps=400).state(wrong, step)
     assert led.mean() == pytest.approx(mean, abs=0.04 * std) and led.std() == pytest.approx(std, rel=0.03)
 
 

@@ -9,6 +9,7 @@ import pytest
 from gaussians import SCHEDULES
 from hypothesis import given
 from hypothesis import strategies as st
+
 from meddiff.errors import BadInput
 from meddiff.levels import CLEAN, SPACINGS, Level, Schedule, flow, make_schedule, ve, vp_cosine, vp_linear
 from meddiff.levels import SCHEDULES as BUILDERS

@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
+
 from meddiff.errors import BadInput
 from meddiff.masks import (
     PATTERNS,
@@ -20,7 +22,6 @@ from meddiff.masks import (
     radial,
     to_fft_order,
 )
-from scipy.spatial import cKDTree
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,9 +8,10 @@ from math import inf
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
+
 from meddiff.errors import BadInput
 from meddiff.metrics import coverage, dice, nmse, psnr, spearman, ssim
-from scipy.stats import spearmanr
 
 
 @pytest.fixture

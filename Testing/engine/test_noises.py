@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from meddiff.noises import Gaussian, gaussian, seed_of
 
 

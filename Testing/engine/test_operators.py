@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from meddiff.coils import calibration_width, estimate_sensitivities, simulate_sensitivities
 from meddiff.errors import BadInput
 from meddiff.masks import cartesian_random, make_mask
 from meddiff.operators import Downsample, Fourier, Identity, Inpaint, LowPass, MultiCoil, Operator, fft2c, reflect
-from torch import Tensor
 
 Make = Callable[[tuple[int, int], int], Operator]
 
@@ -218,8 +219,12 @@ def test_estimated_sensitivities_agree_up_to_the_phase_of_the_first_coil() -> No
         (lambda: LowPass(0), "fraction 0"),
         (lambda: simulate_sensitivities(0, (4, 4)), "0 coils"),
         (lambda: estimate_sensitivities(fft2c(torch.ones(1, 9, 9) + 0j)), "at least 2 coils"),
-        (lambda: estimate_sensitivities(make_mask("cartesian-random", (32, 32), 8, centre_fraction=0.1) * (
-            torch.ones(3, 32, 32) + 0j)), "3 points wide"),
+        (
+            lambda: estimate_sensitivities(
+                make_mask("cartesian-random", (32, 32), 8, centre_fraction=0.1) * (torch.ones(3, 32, 32) + 0j)
+            ),
+            "3 points wide",
+        ),
     ],
 )
 def test_wrong_input_is_explained(wrong: Callable[[], object], words: str) -> None:

@@ -8,12 +8,13 @@ from itertools import pairwise
 import pytest
 import torch
 from gaussians import SCHEDULES, Counter, Normal, scalar, white
+from torch import Tensor
+
 from meddiff.errors import BadInput
 from meddiff.levels import CLEAN, Level, Schedule
 from meddiff.noises import gaussian
 from meddiff.sampling import drain, invert, sample
-from meddiff.solvers import DDIM, SOLVERS, DPMSolver2M, Heun, ReverseDiffusion, Solver, Step, apply, kernel
-from torch import Tensor
+from meddiff.solvers import DDIM, SOLVERS, DPMSolver2M, Heun, Refresh, ReverseDiffusion, Solver, Step, apply, kernel
 
 
 def normalised(count: int, seed: int = 0) -> Tensor:
@@ -74,16 +75,28 @@ def test_deterministic_kernel_is_ddim(name: str) -> None:
     torch.testing.assert_close(apply(kernel(t, s, 0.0), x, x0, noise=_no_noise), ddim)
 
 
-def test_reverse_diffusion_is_the_predictor_of_the_paper() -> None:
-    t, s = SCHEDULES["ve"].levels[800], SCHEDULES["ve"].levels[700]
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_reverse_diffusion_is_the_predictor_of_the_paper(name: str) -> None:
+    t, s = SCHEDULES[name].levels[800], SCHEDULES[name].levels[700]
     x, x0, z = white(5, seed=1), white(5, seed=2), white(5, seed=3)
-    drop = t.sigma**2 - s.sigma**2
-    paper = x + drop * (x0 - x) / t.sigma**2 + math.sqrt(drop) * z  # Song 2021, algorithm 2
+    drop = t.ratio**2 - s.ratio**2  # Song 2021, algorithm 2, on the variance-exploding image x / alpha
+    paper = x / t.alpha + drop * (x0 - x / t.alpha) / t.ratio**2 + math.sqrt(drop) * z
     solver = ReverseDiffusion()
     step = Step(x, t, s, solver.coeffs(t, s), denoise=_no_noise, noise=lambda _: z)
-    torch.testing.assert_close(solver.step(step, x0, None)[0], paper)
+    torch.testing.assert_close(solver.step(step, x0, None)[0], s.alpha * paper)
     last = Step(x, s, CLEAN, solver.coeffs(s, CLEAN), denoise=_no_noise, noise=_no_noise)
     torch.testing.assert_close(solver.step(last, x0, None)[0], x0)
+
+
+@pytest.mark.parametrize("zeta", [0.0, 0.3, 1.0])
+def test_refreshed_noise_forgets_where_the_step_began(zeta: float) -> None:
+    t, s = SCHEDULES["vp"].levels[800], SCHEDULES["vp"].levels[700]
+    x0, z, solver = white(5, seed=2), white(5, seed=3), Refresh(zeta)
+    for seed in (0, 1):
+        step = Step(white(5, seed=seed), t, s, solver.coeffs(t, s), denoise=_no_noise, noise=lambda _: z)
+        torch.testing.assert_close(solver.step(step, x0, None)[0], s.alpha * x0 + zeta * s.sigma * z)
+    last = Step(white(5), s, CLEAN, solver.coeffs(s, CLEAN), denoise=_no_noise, noise=_no_noise)
+    assert torch.equal(solver.step(last, x0, None)[0], x0)
 
 
 def _no_noise(*_: object) -> Tensor:
@@ -94,10 +107,10 @@ def _no_noise(*_: object) -> Tensor:
 @pytest.mark.parametrize(
     ("solver", "steps"),
     [
-        (DDIM(), 400),
-        (DDIM(eta=0.5), 400),
+        (DDIM(), 300),
+        (DDIM(eta=0.5), 300),
         (DDIM(eta=1.0), 400),
-        (ReverseDiffusion(), 600),
+        (ReverseDiffusion(), 500),
         (DPMSolver2M(), 60),
         (Heun(), 60),
     ],
@@ -105,12 +118,10 @@ def _no_noise(*_: object) -> Tensor:
 def test_every_solver_recovers_the_gaussian(solver: Solver, steps: int, schedule: str) -> None:
     problem, levels = scalar(0.7, 0.3), SCHEDULES[schedule]
     path = levels.path(steps, spacing="log-snr")
-    x = problem.marginal(normalised(10_000), path[0])
+    x = problem.marginal(normalised(5_000), path[0])
     result = drain(sample(problem.prior(levels), x, path, solver=solver, noise=gaussian(1, 1)))
-    assert result.mean() == pytest.approx(0.7, abs=0.01)
-    assert result.std() == pytest.approx(0.3, abs=0.01)
-    z = (result - 0.7) / 0.3
-    assert (z**3).mean() == pytest.approx(0, abs=0.1) and (z**4).mean() == pytest.approx(3, abs=0.3)
+    assert result.mean() == pytest.approx(0.7, abs=0.012)
+    assert result.std() == pytest.approx(0.3, abs=0.012)
 
 
 @pytest.mark.parametrize("family", ["vp", "ve", "flow"])
@@ -138,7 +149,7 @@ def test_solvers_by_name_are_exact_where_the_answer_is_one_image(name: str) -> N
 
 @pytest.mark.parametrize(
     ("solver", "calls"),
-    [(DDIM(), 12), (DDIM(eta=1.0), 12), (ReverseDiffusion(), 12), (DPMSolver2M(), 12), (Heun(), 23)],
+    [(DDIM(), 12), (DDIM(1.0), 12), (Refresh(0.5), 12), (ReverseDiffusion(), 12), (DPMSolver2M(), 12), (Heun(), 23)],
 )
 def test_network_calls_of_a_solver(solver: Solver, calls: int) -> None:
     counter, schedule = Counter(), SCHEDULES["vp"]
@@ -171,6 +182,16 @@ def test_inversion_then_decoding_is_the_identity_as_steps_grow(name: str) -> Non
     assert errors[1] < errors[0] / 3 and errors[2] < errors[1] / 3 and errors[2] < 0.005
     # and the code of an image is the one on its probability-flow trajectory
     torch.testing.assert_close(code, problem.marginal(normalised(500), path[0]), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_first_rung_of_an_inversion_keeps_the_image_to_second_order(name: str) -> None:
+    problem, schedule = scalar(0.7, 0.3), SCHEDULES[name]
+    image, prior = problem.draw(normalised(50)), problem.prior(schedule)
+    level = schedule.levels[schedule.nearest(0.1)]
+    back = drain(sample(prior, drain(invert(prior, image, [CLEAN, level])), [level, CLEAN], noise=_no_noise))
+    lost = (level.ratio**2 / (0.3**2 + level.ratio**2)) ** 2  # 1 %; an image that took no noise up would lose 10 %
+    torch.testing.assert_close(back, 0.7 + (1 - lost) * (image - 0.7))
 
 
 def test_inversion_goes_up_only() -> None:

@@ -103,7 +103,7 @@ def test_patches_are_as_few_as_the_overlap_allows() -> None:
     assert patches((5, 4), 8) == [(slice(0, 5), slice(0, 4))]
 
 
-boxes = st.lists(st.tuples(st.integers(1, 17), st.integers(1, 9)), min_size=1, max_size=3)
+boxes = st.lists(st.tuples(st.integers(1, 13), st.integers(1, 7)), min_size=1, max_size=3)
 
 
 @settings(max_examples=60)
@@ -115,7 +115,7 @@ def test_patches_cover_evenly_with_the_overlap_asked_for(axes: list[tuple[int, i
     for window in windows:
         covered[window] += 1
         assert tuple(w.stop - w.start for w in window) == tuple(map(min, size, shape))
-    assert covered.min() >= 1 and not [w for i, w in enumerate(windows) if w in windows[:i]]
+    assert covered.min() >= 1 and len({tuple(w.start for w in window) for window in windows}) == len(windows)
     for axis, (n, p) in enumerate(axes):
         starts = sorted({window[axis].start for window in windows})
         steps = np.diff(starts)
@@ -124,10 +124,11 @@ def test_patches_cover_evenly_with_the_overlap_asked_for(axes: list[tuple[int, i
         assert not steps.size or np.ptp(steps) <= 1
 
 
-@settings(max_examples=50)
-@given(boxes, st.floats(0, 0.8), st.sampled_from([torch.float32, torch.complex64]))
-def test_blending_the_identity_is_exact(axes: list[tuple[int, int]], overlap: float, kind: torch.dtype) -> None:
+@settings(max_examples=40)
+@given(boxes, st.sampled_from([(0, torch.float32), (0.3, torch.complex64), (0.5, torch.float32), (0.8, torch.float64)]))
+def test_blending_the_identity_is_exact(axes: list[tuple[int, int]], how: tuple[float, torch.dtype]) -> None:
     shape, size = zip(*axes, strict=True)
+    overlap, kind = how
     x = torch.randn(2, *shape, dtype=kind, generator=torch.Generator().manual_seed(1)) + 3
     out = blend(((window, x[(..., *window)]) for window in patches(shape, size, overlap)), shape)
     assert out.dtype == kind and torch.allclose(out, x, rtol=1e-6, atol=1e-6)

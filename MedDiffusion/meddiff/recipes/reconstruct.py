@@ -19,7 +19,7 @@ from ..operators import Operator
 from ..prior import Condition, Prior
 from ..registry import Between, recipe
 from ..sampling import Run, diffuse, sample
-from ..solvers import DDIM, DPMSolver2M, ReverseDiffusion
+from ..solvers import DDIM, DPMSolver2M, Refresh, ReverseDiffusion
 
 TASK = "reconstruct"
 Steps = Annotated[int, Between(1, 2000, "steps from noise to image")]
@@ -51,9 +51,40 @@ def _pure_noise(data: Measured, level: Level, noise: Noise) -> Tensor:
 
 
 @recipe(
+    "pnp",
+    task=TASK,
+    summary="Plug-and-play: denoise, agree with the data, repeat at falling noise levels. The fast default.",
+    paper="Zhang et al., TPAMI 2021 (DPIR), arXiv:2008.13751; Zhu et al., CVPRW 2023 (DiffPIR), arXiv:2305.08995",
+    needs="a prior of the contrast; any operator",
+    calls=lambda s: s["steps"],
+    presets={"fast": {"steps": 10}, "balanced": {"steps": 16}, "best": {"steps": 25}},
+)
+def pnp(
+    prior: Prior,
+    data: Measured,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    steps: Steps = 16,
+    begin: Annotated[float, Between(0.02, 20.0, "noise-to-signal ratio of the first call; more for worse data")] = 0.5,
+    end: Annotated[float, Between(0.005, 1.0, "noise-to-signal ratio of the last call")] = 0.08,
+    zeta: Annotated[float, Between(0.0, 1.0, "fresh noise at each step; 0 is deterministic, 1 spreads most")] = 0.3,
+) -> Run[Tensor]:
+    """DPIR (Zhang 2021, algorithm 1) with a diffusion prior as its denoiser, zeta of each level's noise put back.
+
+    Unlike DDIM it carries no stale noise from step to step: aliasing that the data explain is forgotten at once.
+    """
+    levels = prior.schedule
+    path = prior.path(steps, levels.fraction(begin), "log-snr", levels.fraction(min(end, begin / 2)))
+    x = path[0].alpha * data.initial + zeta * path[0].sigma * noise(data.initial)
+    solver, guides = Refresh(zeta), (data.consistency(),)
+    return (yield from sample(prior, x, path, solver=solver, guides=guides, cond=cond, noise=noise))
+
+
+@recipe(
     "ddnm",
     task=TASK,
-    summary="Deterministic DPM-Solver++(2M) with every estimate made consistent with the data: the fast default.",
+    summary="Deterministic DPM-Solver++(2M) with every estimate made consistent with the data.",
     paper="Wang et al., ICLR 2023 (DDNM), arXiv:2212.00490; solver: Lu et al. 2022, arXiv:2211.01095",
     needs="a prior of the contrast; any operator",
     calls=lambda s: s["steps"],
@@ -72,7 +103,8 @@ def ddnm(
     """DDNM (Wang 2023, algorithm 1) with a second-order solver: x0 <- x0 + A^+(y - A x0) at every step."""
     path = prior.path(steps, start, "log-snr", stop)
     x = diffuse(data.initial, path[0], noise)
-    return (yield from sample(prior, x, path, solver=DPMSolver2M(), guides=(data.consistency(),), cond=cond, noise=noise))
+    guides = (data.consistency(),)
+    return (yield from sample(prior, x, path, solver=DPMSolver2M(), guides=guides, cond=cond, noise=noise))
 
 
 @recipe(
@@ -81,7 +113,7 @@ def ddnm(
     summary="Predictor-corrector sampling, measured k-space put back after every half step: slow, thorough.",
     paper="Chung & Ye, Medical Image Analysis 2022, arXiv:2110.05243",
     needs="a prior of the contrast; complex images are sampled as real and imaginary parts",
-    calls=lambda s: s["steps"] * (1 + s["corrections"]),
+    calls=lambda s: s["steps"] + (s["steps"] - 1) * s["corrections"],  # there is nothing to correct in the clean image
     presets={"fast": {"steps": 100}, "balanced": {"steps": 500}, "best": {"steps": 1000}},
 )
 def score_mri(

@@ -82,7 +82,7 @@ def averaged_weights(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any
     """The averaged weights of a run (float32) and what its checkpoint says of step, seconds, loss and plan."""
     if not checkpoint.is_file():
         raise BadInput(f"there is no checkpoint at {checkpoint}; run `meddiff train prior` first")
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)  # noqa: TID251 - our own run, tensors only
     return saved["average"], {key: saved[key] for key in ("step", "seconds", "loss", "plan")}
 
 
@@ -93,7 +93,7 @@ def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = _State(network, average, optimiser)
     if checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)  # noqa: TID251 - as above
         if saved["plan"] != plan.model_dump_json():
             raise BadInput(f"{checkpoint} belongs to another plan; choose another output folder or remove it")
         network.load_state_dict(saved["network"])
@@ -104,7 +104,12 @@ def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
 
 
 def _train_step(
-    state: _State, cache: SliceCache, schedule: Schedule, done: float, device: torch.device, precision: torch.dtype | None
+    state: _State,
+    cache: SliceCache,
+    schedule: Schedule,
+    done: float,
+    device: torch.device,
+    precision: torch.dtype | None,
 ) -> float:
     plan = cache.plan
     x0, labels, uniform = cache.batch(state.step)

@@ -1,0 +1,125 @@
+"""`meddiff models`: the models on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from .. import store
+from ..card import Card
+from ..errors import BadModel
+from . import console
+
+app = typer.Typer(no_args_is_help=True, help="List, inspect, check, install and remove models.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="A model's id, or its folder.")]
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the models that were found."""
+    found = sorted(store.models(), key=lambda model: model.card.id)
+    if as_json:
+        return console.as_json([{**model.card.model_dump(mode="json"), "folder": model.folder} for model in found])
+    rows = console.table("model", "task", "images", ">size", "licence", "what it is")
+    for card, _ in found:
+        images = f"{card.anatomy} {card.modality}, {_spacing(card)}"
+        rows.add_row(f"[bold]{card.id}[/]", card.task, escape(images), _size(card), card.licence, escape(card.summary))
+    if found:
+        console.out.print(rows)
+    else:
+        console.say("No models were found; meddiff models path tells where they are looked for.")
+    for problem in store.broken():
+        console.note(str(problem))
+
+
+@app.command()
+def show(model: Id, as_json: AsJson = False) -> None:
+    """Show the card of one model."""
+    card, folder = store.find(model)
+    if as_json:
+        return console.as_json({**card.model_dump(mode="json"), "folder": folder})
+    console.out.print(f"[bold]{card.id}[/] {escape(f'{card.version}: {card.name}')}\n{escape(card.summary)}\n")
+    rows = console.table("", "")
+    for name, text in _facts(card).items():
+        rows.add_row(f"[bold cyan]{name}[/]", escape(text))
+    rows.show_header = False
+    console.out.print(rows)
+    if card.quality:
+        measured = console.table("data set", "metric", ">value", "measured by", title="\nquality")
+        for row in card.quality:
+            measured.add_row(*map(escape, (row.dataset, row.metric, f"{row.value:g}", row.command)))
+        console.out.print(measured)
+    console.say(f"\n{folder}")
+
+
+def _facts(card: Card) -> dict[str, str]:
+    """What people ask about a model, in words."""
+    labels = card.labels.names if card.labels else ()
+    return {
+        "task": card.task,
+        "images": f"{card.anatomy} {card.modality}, {card.orientation}, {_spacing(card)}",
+        "labels": ", ".join(labels) or "none",
+        "network": f"{card.network.name}, predicts {card.predicts}, schedule {card.schedule.name}",
+        "trained on": "; ".join(f"{data.name} ({data.licence})" for data in card.training.data),
+        "training": f"{card.training.steps} steps, {card.training.seconds / 60:.0f} min on {card.training.device}",
+        "size": _size(card),
+        "licence": card.licence,
+        "citation": card.citation,
+        "intended use": card.intended_use,
+        "limitations": card.limitations,
+    }
+
+
+@app.command()
+def verify(
+    model: Annotated[str | None, typer.Argument(metavar="[ID]", help="One model; all if left out.")] = None,
+) -> None:
+    """Check that models are whole and unaltered, by the sha256 of every file."""
+    found = store.models() if model is None else [store.find(model)]
+    problems = store.broken() if model is None else []
+    for card, folder in found:
+        try:
+            store.verify(folder)
+            console.say(f"{card.id}: whole and unaltered, {_size(card)}")
+        except BadModel as error:
+            problems.append(error)
+    for problem in problems[:-1]:
+        console.tell(str(problem), "Error:", "bold red")
+    if problems:
+        raise problems[-1]
+
+
+@app.command()
+def install(
+    source: Annotated[str, typer.Argument(help="A folder, a zip file, or an https address of one.")],
+    sha256: Annotated[str | None, typer.Option(help="sha256 of the zip file; needed with an address.")] = None,
+) -> None:
+    """Install a model, whole or not at all."""
+    card, folder = store.install(source, sha256)
+    console.say(f"{card.id} {card.version} is installed in {folder}")
+
+
+@app.command()
+def remove(model: Id) -> None:
+    """Remove an installed model."""
+    console.say(f"{model} is removed from {store.remove(model)}")
+
+
+@app.command()
+def path() -> None:
+    """Print where models are looked for; the first match wins."""
+    for folder in store.search_path():
+        console.say(str(Path(folder)))
+
+
+def _spacing(card: Card) -> str:
+    return f"{' x '.join(f'{value:g}' for value in card.spacing_mm)} mm"
+
+
+def _size(card: Card) -> str:
+    return f"{sum(file.bytes for file in card.files.values()) / 2**20:.1f} MiB"

@@ -1,0 +1,87 @@
+"""`meddiff train`: from images to a prior, in two steps that can run on two machines."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import BadInput, Cancelled
+from ..stopping import stop_on
+from . import console
+
+app = typer.Typer(no_args_is_help=True, help="Train a model: prepare the images, then fit the prior.")
+
+
+@app.command()
+def prepare(
+    plan: Annotated[str, typer.Argument(help="A training plan by its name, such as brain-mr, or a JSON file.")],
+    data: Annotated[Path, typer.Option(help="Folder of images, with their manifest.csv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The cache file to write (.safetensors).")],
+) -> None:
+    """Turn images into one cache file, so that training needs no image library."""
+    from ..training.plan import read_plan
+    from ..training.prepare import prepare
+
+    count = prepare(read_plan(plan), data, output, say=console.say)
+    console.say(f"{count} slices are in {output}")
+
+
+@app.command()
+def prior(
+    cache: Annotated[Path, typer.Argument(help="A cache file of `meddiff train prepare`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the checkpoint; a run in it goes on.")],
+    minutes: Annotated[
+        float | None, console.option(None, "Stop after so many minutes in all.", min=0, default="the plan's steps")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+) -> None:
+    """Train a diffusion prior. It saves a checkpoint now and then; the same command goes on where it stopped."""
+    import torch
+
+    from ..devices import pick_device, pick_precision
+    from ..job import output_folder
+    from ..training.fit import fit
+    from ..training.slices import SliceCache
+
+    where = pick_device(device)
+    dtype = pick_precision(precision, where)
+    slices = SliceCache(cache)
+    checkpoint, report = output / "checkpoint.pt", None
+    with output_folder(output), console.progress_bar("training") as show, stop_on(signal.SIGINT) as should_stop:
+        run = fit(
+            slices,
+            checkpoint,
+            device=str(where),
+            minutes=minutes,
+            precision=None if dtype is torch.float32 else dtype,
+            should_stop=should_stop,
+        )
+        for report in run:
+            # whichever of the two budgets is nearer its end
+            share = min(1.0, report.seconds / (60 * minutes)) if minutes else 0.0
+            of = min(report.of, round(report.step / share)) if share else report.of
+            show(report.step, of, f"loss {report.loss:.4f}")
+        stopped = should_stop()
+    if stopped:
+        raise Cancelled(f"stopped; {checkpoint} holds what was learnt, and the same command goes on from there")
+    if report is None:
+        raise BadInput(f"{checkpoint} has had its steps and its minutes; give it more, or export it")
+    console.say(f"{report.step} steps in {report.seconds / 60:.1f} min, loss {report.loss:.4f}; {checkpoint}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A folder of `meddiff train prior`, or its checkpoint.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
+    device: Annotated[str, typer.Option(help="What the run was made on, in words, for the model card.")] = "CPU",
+) -> None:
+    """Turn a run into a model folder: averaged weights in half precision, and the card."""
+    from ..training.export import export
+
+    checkpoint = run / "checkpoint.pt" if run.is_dir() else run
+    found = export(checkpoint, output, device=device, command="meddiff train prior")
+    console.say(f"model {found.card.id} {found.card.version} is in {found.folder}")

@@ -1,0 +1,72 @@
+"""From a checkpoint to a model folder: averaged weights in half precision, and a card that says how they were made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..card import Card, Quality
+from ..errors import BadInput
+from ..models import save
+from ..networks import build
+from ..store import ModelFolder, seal
+from .fit import averaged_weights
+from .plan import PLANS, Plan
+
+CARDS = PLANS.parent / "cards"
+
+
+def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> ModelFolder:
+    """Write the model of `checkpoint` to `folder`; what no checkpoint knows (licence, citation, use) comes from
+    `training/cards/<id>.json`, and `<id>.md` beside it becomes the README. Raises BadInput where these are missing."""
+    weights, run = averaged_weights(checkpoint)
+    plan = Plan.model_validate_json(run["plan"])
+    about = _about(plan.id)
+    network = build(plan.network["name"], plan.network["arguments"])
+    labels = [name for name in plan.labels if name != "null"]
+    card = Card.model_validate(
+        {
+            **about,
+            "id": plan.id,
+            "network": plan.network,
+            "schedule": plan.schedule,
+            "predicts": plan.predicts,
+            "intensity": plan.intensity,
+            "spacing_mm": plan.spacing_mm,
+            "shape_multiple": getattr(network, "multiple", 1),
+            "labels": {"names": labels, "null": plan.labels.index("null")} if labels else None,
+            "training": {
+                "data": about["training"]["data"],
+                "command": command,
+                "seed": plan.seed,
+                "steps": run["step"],
+                "seconds": round(run["seconds"], 1),
+                "device": device,
+                "code_version": __version__,
+            },
+            "quality": [],
+            "files": {},
+        }
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text((CARDS / f"{plan.id}.md").read_text(encoding="utf-8"), encoding="utf-8")
+    return save(card, weights, folder)
+
+
+def add_quality(folder: Path, figures: list[Quality]) -> Card:
+    """Write measured figures into a model's card, in place of those of the same data set, metric and command."""
+    from ..card import read_card
+
+    card = read_card(folder)
+    replaced = {(q.dataset, q.metric, q.command) for q in figures}
+    kept = [q for q in card.quality if (q.dataset, q.metric, q.command) not in replaced]
+    return seal(card.model_copy(update={"quality": (*kept, *figures)}), folder)
+
+
+def _about(model: str) -> dict[str, Any]:
+    path = CARDS / f"{model}.json"
+    if not path.is_file():
+        raise BadInput(f"there is no {path.name} in {CARDS}; a model needs a licence, a citation and an intended use")
+    return json.loads(path.read_text(encoding="utf-8"))
