@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from .card import Card
-from .devices import InPrecision, pick_device, pick_precision
+from .devices import InPrecision, channels_last, pick_device, pick_precision
 from .intensity import Intensity
 from .levels import make_schedule
 from .networks import build
@@ -45,9 +45,7 @@ def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "
     network = build(card.network.name, dict(card.network.arguments))
     check_state(state, {name: tuple(value.shape) for name, value in network.state_dict().items()})
     network.load_state_dict({name: value.float() for name, value in state.items()})
-    dims = 4 if all(value.ndim < 5 for value in state.values()) else 5
-    layout = torch.channels_last if dims == 4 else torch.channels_last_3d
-    network = network.eval().requires_grad_(False).to(where).to(memory_format=layout)
+    network = channels_last(network.eval().requires_grad_(False).to(where))
     dtype = pick_precision(precision, where)
     schedule = make_schedule(card.schedule.name, **card.schedule.arguments)
     prior = Prior(InPrecision(network, dtype), schedule, card.predicts)

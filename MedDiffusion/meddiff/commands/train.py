@@ -25,7 +25,7 @@ def prepare(
     from ..training.plan import read_plan
     from ..training.prepare import prepare
 
-    count = prepare(read_plan(plan), data, output, say=console.say)
+    count = prepare(read_plan(plan), data, output, console.say)
     console.say(f"{count} slices are in {output}")
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..convert import from_x0
+from ..devices import channels_last
 from ..errors import BadInput
 from ..levels import Schedule, make_schedule
 from ..networks import build
@@ -88,7 +89,7 @@ def averaged_weights(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any
 
 def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
     torch.manual_seed(plan.seed)
-    network = build(plan.network["name"], plan.network["arguments"]).to(device, memory_format=torch.channels_last)
+    network = channels_last(build(plan.network["name"], plan.network["arguments"]).to(device))
     optimiser = torch.optim.AdamW(network.parameters(), plan.training.learning_rate, (0.9, 0.99), weight_decay=1e-3)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = _State(network, average, optimiser)

@@ -20,7 +20,7 @@ from ..volume import canonical, read, require_usable
 from .plan import Plan, Source
 
 
-def prepare(plan: Plan, data: Path, cache: Path, *, split: str = "train", say: Callable[[str], None] = str) -> int:
+def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, split: str = "train") -> int:
     """Write `cache` (.safetensors: float16 slices (N, Y, X) of each image, JSON plan and fingerprint); count slices.
 
     Only files whose split in the folder's `manifest.csv` is `split` are used. Raises BadInput where nothing is left.
