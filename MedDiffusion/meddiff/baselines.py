@@ -24,7 +24,8 @@ import torch
 from .errors import BadInput
 from .masks import as_mask
 from .metrics import psnr
-from .operators import Fourier, MultiCoil, ifft2c, reflect
+from .multicoil import MultiCoil
+from .operators import Fourier, ifft2c, reflect
 
 WAVELET = "haar"
 

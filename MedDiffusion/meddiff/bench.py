@@ -20,7 +20,7 @@ from .devices import describe
 from .errors import BadInput
 from .metrics import coverage, psnr, spearman, ssim
 from .models import Model
-from .operators import MultiCoil
+from .multicoil import MultiCoil
 from .reconstruction import Acquisition, Reconstruction, measure, reconstruct
 from .sampling import drain
 from .volume import Volume, canonical, read
@@ -164,7 +164,7 @@ def compare(
     case = cases(quick)[0]
     calls = {"steps": 50} if quick else {"steps": 500}
     for method, parameters in {"pnp": {}, "score-mri": calls}.items():
-        row = ours(data, model, case, 7, 1, method=method, parameters=parameters, preset=preset)
+        row = ours(data, model, case, 8, 1, method=method, parameters=parameters, preset=preset)
         rows.append({**row, "case": f"{case}, {row['slices']} slices, one sample"})
         say(f"{method}: {row['psnr']:.2f} dB in {row['calls']} calls")
     return rows

@@ -17,8 +17,9 @@ from .errors import BadInput, Notice, choose
 from .intensity import Scaling
 from .masks import as_mask, make_mask
 from .models import Model
+from .multicoil import MultiCoil
 from .noises import Gaussian, gaussian, seed_of
-from .operators import Fourier, MultiCoil, Operator
+from .operators import Fourier, Operator
 from .prior import Condition
 from .recipes.reconstruct import TASK, Measured, pnp
 from .registry import find_recipe
@@ -118,7 +119,8 @@ def reconstruct(
     sigma = acquisition.noise * model.intensity.target[1] / fit_scale(truth, model).gain
     first = torch.zeros_like(truth)
     for rows in groups:
-        first[rows] = operator.pinv(measure(truth, rows, operator, sigma, acquisition.mask_seed)).cpu()
+        y = measure(truth, rows, operator, sigma, acquisition.mask_seed)
+        first[rows] = Measured(operator, y, sigma).initial.cpu()
     scaling = pilot_scale(truth, first, kept, operator, model, sigma, acquisition.mask_seed)
     scaling.check(placed.array)  # a complex image would be turned in its phase by an offset
     if samples == 1:

@@ -11,7 +11,8 @@ from torch import Tensor
 from meddiff.coils import calibration_width, estimate_sensitivities, simulate_sensitivities
 from meddiff.errors import BadInput
 from meddiff.masks import cartesian_random, make_mask
-from meddiff.operators import Downsample, Fourier, Identity, Inpaint, LowPass, MultiCoil, Operator, fft2c, reflect
+from meddiff.multicoil import MultiCoil
+from meddiff.operators import Downsample, Fourier, Identity, Inpaint, LowPass, Operator, fft2c, reflect
 
 Make = Callable[[tuple[int, int], int], Operator]
 

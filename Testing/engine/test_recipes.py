@@ -18,8 +18,9 @@ from meddiff.errors import BadInput
 from meddiff.guides import Project, Proximal
 from meddiff.levels import CLEAN, Level, Schedule, ve
 from meddiff.masks import cartesian_random
+from meddiff.multicoil import MultiCoil
 from meddiff.noises import Noise, gaussian
-from meddiff.operators import Downsample, Fourier, Inpaint, MultiCoil, Operator, fft2c, reflect, to_complex
+from meddiff.operators import Downsample, Fourier, Inpaint, Operator, fft2c, reflect, to_complex
 from meddiff.prior import Condition, Prior
 from meddiff.recipes.reconstruct import Measured
 from meddiff.registry import PRESETS, Between, Parameter, Recipe, find_recipe, recipe, recipes

@@ -36,8 +36,14 @@ class Measured:
 
     @property
     def initial(self) -> Tensor:
-        """The first image, by default the zero-filled one: A^+ y, (B, C, Y, X)."""
-        return self.operator.pinv(self.y) if self.first is None else self.first
+        """The first image (B, C, Y, X): A^+ y by default, and from noisy data, whose noise A^+ would amplify without
+        bound, the minimum of |A x - y|^2 / sigma^2 + |x|^2 / s^2 with s the size of A^T y (Tikhonov)."""
+        if self.first is not None:
+            return self.first
+        if self.sigma == 0:
+            return self.operator.pinv(self.y)
+        back = self.operator.adjoint(self.y)
+        return self.operator.solve(torch.zeros_like(back), self.y, float(back.square().mean()) / self.sigma**2)
 
     def consistency(self) -> Project | Proximal:
         """Agreement with the data: exact where they are free of noise, weighed against the noise otherwise."""
@@ -67,7 +73,7 @@ def pnp(
     cond: Condition | None = None,
     steps: Steps = 16,
     begin: Annotated[float, Between(0.02, 20.0, "noise-to-signal ratio of the first call; more for worse data")] = 0.5,
-    end: Annotated[float, Between(0.005, 1.0, "noise-to-signal ratio of the last call")] = 0.08,
+    end: Annotated[float, Between(0.005, 1.0, "noise-to-signal ratio of the last call")] = 0.05,
     zeta: Annotated[float, Between(0.0, 1.0, "fresh noise at each step; 0 is deterministic, 1 spreads most")] = 0.3,
 ) -> Run[Tensor]:
     """DPIR (Zhang 2021, algorithm 1) with a diffusion prior as its denoiser, zeta of each level's noise put back.
