@@ -231,3 +231,17 @@ def test_estimated_sensitivities_agree_up_to_the_phase_of_the_first_coil() -> No
 def test_wrong_input_is_explained(wrong: Callable[[], object], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         wrong()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_whole_lines_give_what_conjugate_gradients_give(channels: int) -> None:
+    shape = (12, 17)
+    mask = make_mask("cartesian-random", shape, 3, centre_fraction=0.2, seed=1)
+    maps = simulate_sensitivities(3, shape, 0).to(torch.complex128)
+    lines = MultiCoil(mask, maps, channels)
+    # sensitivities with a batch axis have no common eigenvectors, so this one iterates
+    steps = MultiCoil(mask, maps[None], channels, iterations=2000, tolerance=1e-13)
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(2, channels, *shape, generator=g, dtype=torch.float64) for _ in range(2))
+    assert torch.allclose(lines.solve(x, lines(y), 7.0), steps.solve(x, steps(y), 7.0), atol=1e-9)
+    assert lines.adjoint(lines(lines.pinv(lines(y))) - lines(y)).abs().max() < 1e-5 * y.abs().max()
