@@ -20,8 +20,8 @@ lint: $(READY)  ## ruff and pyright
 demo: $(READY)  ## reconstruct a real brain from a quarter of its k-space (INPUT=my.nii.gz for your own)
 	$(BIN)/meddiff demo $(if $(INPUT),--input "$(INPUT)") --output demo-output
 
-bench: $(READY)  ## measure quality and speed (TASK=reconstruct, BENCH_ARGS=--quick)
-	$(BIN)/meddiff bench $(or $(TASK),reconstruct) $(BENCH_ARGS)
+bench: $(READY)  ## measure quality and speed (DATA=folder of images, BENCH_ARGS=--quick)
+	$(BIN)/meddiff bench $(or $(TASK),reconstruct) --data "$(or $(DATA),$(error name the images: make bench DATA=folder))" $(BENCH_ARGS)
 
 clean:  ## remove what make has made, .venv included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis demo-output

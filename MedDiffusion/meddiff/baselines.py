@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -174,8 +175,9 @@ METHODS: dict[str, Method] = {
 
 
 def available() -> list[str]:
-    """The names of `METHODS` that can run here: those of BART need its executable on the PATH."""
-    return [name for name in METHODS if not name.startswith("bart") or shutil.which("bart")]
+    """The names of `METHODS` that can run here: BART's need its executable on the PATH, the others sigpy."""
+    there = {"zero-filled": True, "bart": bool(shutil.which("bart")), "sigpy": bool(find_spec("sigpy"))}
+    return [name for name in METHODS if there.get(name, there["bart" if name.startswith("bart") else "sigpy"])]
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,6 +39,9 @@ def prepare(
 ) -> Iterator[Job]:
     """The job of the demonstration, with its input in `output`; that goes again when what follows fails."""
     volume = template() if source is None else read(source)
+    if np.iscomplexobj(volume.array):
+        say("The image is complex; its magnitude is used.")
+        volume = volume.with_array(np.abs(volume.array))
     require_usable(volume)
     name = "the MNI152 T1 template" if source is None else str(source)
     say(f"Input: {name}, {_size(volume)}.")

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from .card import Card
 from .devices import InPrecision, channels_last, pick_device, pick_precision
+from .files import whole
 from .intensity import Intensity
 from .levels import make_schedule
 from .networks import build
@@ -55,9 +56,7 @@ def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "
 def save(card: Card, weights: dict[str, torch.Tensor], folder: str | os.PathLike[str]) -> ModelFolder:
     """Write a model folder: weights in half precision, then the card with their size and sha256."""
     os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, WEIGHTS)
-    part = f"{path}.part"
-    save_file({name: value.half().contiguous() for name, value in weights.items()}, part)
-    os.replace(part, path)
+    with whole(os.path.join(folder, WEIGHTS)) as part:
+        save_file({name: value.half().contiguous() for name, value in weights.items()}, part)
     seal(card, folder)
     return find(os.path.join(folder, ""))

@@ -12,6 +12,8 @@ from torch import Tensor
 from .errors import BadInput
 from .operators import Operator, check_binary, check_channels, check_shape, fft2c, from_complex, ifft2c, to_complex
 
+LARGEST = 2**25  # numbers in the eigenvectors of all lines, 0.5 GiB while they are found
+
 
 @dataclass(frozen=True, eq=False)
 class MultiCoil(Operator):
@@ -65,9 +67,9 @@ class MultiCoil(Operator):
     def _lines(self) -> tuple[Tensor, Tensor] | None:
         """Eigenvalues (Y, X) and eigenvectors (Y, X, X) of A^T A line by line, where whole lines along Y are sampled:
         A^T A then never mixes two rows, and on a row it is the circulant F^H M F times the coils' Gram matrix."""
-        if self.sensitivities.ndim != 3 or not bool((self.mask == self.mask[:1]).all()):
+        rows, columns = self.mask.shape[-2:]
+        if self.sensitivities.ndim != 3 or rows * columns**2 > LARGEST or not bool((self.mask == self.mask[:1]).all()):
             return None
-        columns = self.mask.shape[1]
         eye = torch.eye(columns, dtype=torch.complex128)
         sampled = self.mask[0].cpu().to(torch.float64)
         spectrum = torch.fft.fft(torch.fft.ifftshift(eye, dim=0), dim=0, norm="ortho")

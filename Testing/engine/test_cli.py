@@ -55,7 +55,7 @@ def test_the_command_line_gives_the_voxels_of_run(reconstruction: Run, small_fil
     assert (code, err) == (0, "")
     options = {"acceleration": 2.0, "contrast": "T1", "samples": 2}
     inputs = {"volume": str(small_file)}
-    here = run(Job("ddnm", "tiny-brain", inputs, str(tmp_path / "here"), options, {"steps": 2}, seed=5))
+    here = run(Job("pnp", "tiny-brain", inputs, str(tmp_path / "here"), options, {"steps": 2}, seed=5))
     for name in ("reconstruction", "uncertainty", "zero-filled"):
         assert np.array_equal(read(tmp_path / "out" / f"{name}.nrrd").array, read(here.outputs[name]).array)
     assert f"{here.figures['psnr_reconstruction']:.2f}" in out and "PSNR [dB]" in out

@@ -15,8 +15,10 @@ ENGINE = Path(__file__).parents[2] / "MedDiffusion" / "meddiff"
 # Lowest first; "networks.*" is every module of that package.
 LAYERS = [
     ["errors", "stopping"],
+    ["files"],
     ["levels", "convert"],
-    ["prior", "spaces", "masks", "operators", "coils", "noises", "warp", "volume", "intensity", "metrics", "devices"],
+    ["prior", "spaces", "masks", "operators", "multicoil", "coils", "noises"],
+    ["warp", "volume", "intensity", "metrics", "devices"],
     ["solvers", "guides", "baselines"],
     ["sampling", "ensemble", "anomaly", "tiling"],
     ["networks.*", "card", "store", "models"],

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import BadInput
+from ..files import whole
 from . import console
 
 if TYPE_CHECKING:
@@ -40,8 +42,9 @@ def reconstruct(
     from .. import bench
     from ..models import load
 
+    _parent(output)
+    known = _rows(classical) if classical else []
     loaded = load(model, device)
-    known: list[Row] = json.loads(classical.read_text(encoding="utf-8")) if classical else []
     rows = bench.compare(data, loaded, known, quick=quick, samples=samples, preset=preset, say=console.tell)
     _show(rows)
     bars = bench.bars(rows)
@@ -57,10 +60,11 @@ def classical(
     """The classical methods alone: slow, and the same whatever the model."""
     from .. import bench
 
+    _parent(output)
     rows: list[Row] = []
     for case in bench.cases(quick):
         rows += bench.classical(data, case)
-        output.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        _write(rows, output)
         console.tell(str(case))
     _show(rows)
 
@@ -75,6 +79,27 @@ def tune(data: Data, quick: Quick = False) -> None:
         for name, lam in bench.tune(data, case).items():
             table.add_row(str(case), name, f"{lam:g}")
     console.out.print(table)
+
+
+def _parent(output: Path | None) -> None:
+    """Raises BadInput before an hour of computing, not after it."""
+    if output and not output.resolve().parent.is_dir():
+        raise BadInput(f"the folder of {output} does not exist; create it, or choose another")
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if all("case" in row and "psnr" in row for row in rows):
+            return rows
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"cannot read {path}: {error}") from None
+    raise BadInput(f"{path} holds no rows of `meddiff bench classical`")
+
+
+def _write(data: Any, output: Path) -> None:
+    with whole(output) as part:
+        part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _show(rows: list[Row]) -> None:
@@ -93,7 +118,5 @@ def _finish(task: str, report: dict[str, Any], output: Path | None) -> None:
         table.add_row(bar["name"], f"{bar['value']:g}", bar["target"], "yes" if bar["met"] else "NO")
     console.out.print(table)
     if output:
-        part = output.with_name(output.name + ".part")
-        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        part.replace(output)
+        _write(report, output)
         console.say(f"the {task} benchmark is in {output}")

@@ -34,7 +34,7 @@ def prior(
     cache: Annotated[Path, typer.Argument(help="A cache file of `meddiff train prepare`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the checkpoint; a run in it goes on.")],
     minutes: Annotated[
-        float | None, console.option(None, "Stop after so many minutes in all.", min=0, default="the plan's steps")
+        float | None, console.option(None, "Stop after so many minutes in all.", min=0.01, default="the plan's steps")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..card import Card, Quality
+from ..card import Card, Quality, read_card
 from ..errors import BadInput
 from ..models import save
 from ..networks import build
@@ -57,8 +57,6 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
 
 def add_quality(folder: Path, figures: list[Quality]) -> Card:
     """Write measured figures into a model's card, in place of those of the same data set, metric and command."""
-    from ..card import read_card
-
     card = read_card(folder)
     replaced = {(q.dataset, q.metric, q.command) for q in figures}
     kept = [q for q in card.quality if (q.dataset, q.metric, q.command) not in replaced]

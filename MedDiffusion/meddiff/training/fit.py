@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from ..convert import from_x0
 from ..devices import channels_last
 from ..errors import BadInput
+from ..files import whole
 from ..levels import Schedule, make_schedule
 from ..networks import build
 from ..noises import Gaussian, seed_of
@@ -65,7 +65,7 @@ def fit(
     state = _start(plan, checkpoint, torch.device(device))
     last_save = tick = time.monotonic()
     while state.step < plan.training.steps and not should_stop():
-        done = max(state.step / plan.training.steps, state.seconds / (60 * minutes) if minutes else 0.0)
+        done = max(state.step / plan.training.steps, state.seconds / (60 * minutes) if minutes is not None else 0.0)
         if done >= 1:
             break
         loss = _train_step(state, cache, schedule, done, torch.device(device), precision)
@@ -83,8 +83,18 @@ def averaged_weights(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any
     """The averaged weights of a run (float32) and what its checkpoint says of step, seconds, loss and plan."""
     if not checkpoint.is_file():
         raise BadInput(f"there is no checkpoint at {checkpoint}; run `meddiff train prior` first")
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)  # noqa: TID251 - our own run, tensors only
+    saved = _read(checkpoint, torch.device("cpu"))
     return saved["average"], {key: saved[key] for key in ("step", "seconds", "loss", "plan")}
+
+
+def _read(checkpoint: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)  # noqa: TID251 - our own run, no code
+        if {"network", "average", "optimiser", "step", "seconds", "loss", "plan"} <= saved.keys():
+            return saved
+    except Exception as error:  # torch raises many kinds for a file that is cut short or of another program
+        raise BadInput(f"{checkpoint} cannot be read ({type(error).__name__}); remove it to start again") from None
+    raise BadInput(f"{checkpoint} is no checkpoint of `meddiff train prior`; choose another output folder")
 
 
 def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
@@ -94,7 +104,7 @@ def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = _State(network, average, optimiser)
     if checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)  # noqa: TID251 - as above
+        saved = _read(checkpoint, device)
         if saved["plan"] != plan.model_dump_json():
             raise BadInput(f"{checkpoint} belongs to another plan; choose another output folder or remove it")
         network.load_state_dict(saved["network"])
@@ -150,8 +160,6 @@ def _update_average(state: _State, decay: float) -> None:
 
 
 def _save(state: _State, plan: Plan, checkpoint: Path) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    part = checkpoint.with_name(checkpoint.name + ".part")
     saved = {
         "network": state.network.state_dict(),
         "average": state.average,
@@ -161,5 +169,5 @@ def _save(state: _State, plan: Plan, checkpoint: Path) -> None:
         "loss": state.loss,
         "plan": plan.model_dump_json(),
     }
-    torch.save(saved, part)
-    os.replace(part, checkpoint)
+    with whole(checkpoint) as part:
+        torch.save(saved, part)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import BadInput, choose
 
@@ -66,6 +66,12 @@ class Plan(_Strict):
     schedule: dict[str, Any]
     predicts: str
     training: Fit
+
+    @model_validator(mode="after")
+    def _check(self) -> Plan:
+        if self.labels and (self.labels[-1] != "null" or not {image.label for image in self.images} <= {*self.labels}):
+            raise ValueError("labels must end in null and hold the label of every image")
+        return self
 
 
 def read_plan(name_or_path: str) -> Plan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from ..errors import BadInput
+from ..files import whole
 from ..intensity import Intensity
 from ..tiling import slices
 from ..volume import canonical, read, require_usable
@@ -30,6 +30,9 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     for source in plan.images:
         for path in _files(source, data, split):
             stack = _stack(plan, path)
+            if not len(stack):
+                say(f"{path.name}: no slice has enough foreground; left out")
+                continue
             key = f"images.{len(rows):03d}"
             tensors[key] = torch.from_numpy(stack.astype(np.float16))
             rows.append(
@@ -45,10 +48,8 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
             say(f"{rows[-1]['file']}: {len(stack)} slices of {stack.shape[2]}x{stack.shape[1]}")
     if not rows:
         raise BadInput(f"no file of the split {split!r} was found below {data}; expected {plan.images[0].files}, ...")
-    part = cache.with_name(cache.name + ".part")
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, part, metadata={"plan": plan.model_dump_json(), "images": json.dumps(rows), "split": split})
-    os.replace(part, cache)
+    with whole(cache) as part:
+        save_file(tensors, part, metadata={"plan": plan.model_dump_json(), "images": json.dumps(rows), "split": split})
     return sum(len(t) for t in tensors.values())
 
 
