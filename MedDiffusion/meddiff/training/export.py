@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..card import Card, Quality, read_card
+from ..card import Card
 from ..errors import BadInput
 from ..models import save
 from ..networks import build
-from ..store import ModelFolder, seal
+from ..store import ModelFolder
 from .fit import averaged_weights
 from .plan import PLANS, Plan
 
@@ -53,14 +53,6 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text((CARDS / f"{plan.id}.md").read_text(encoding="utf-8"), encoding="utf-8")
     return save(card, weights, folder)
-
-
-def add_quality(folder: Path, figures: list[Quality]) -> Card:
-    """Write measured figures into a model's card, in place of those of the same data set, metric and command."""
-    card = read_card(folder)
-    replaced = {(q.dataset, q.metric, q.command) for q in figures}
-    kept = [q for q in card.quality if (q.dataset, q.metric, q.command) not in replaced]
-    return seal(card.model_copy(update={"quality": (*kept, *figures)}), folder)
 
 
 def _about(model: str) -> dict[str, Any]:
