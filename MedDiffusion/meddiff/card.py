@@ -25,8 +25,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from .errors import BadModel, choose
+from .places import CARD
 
-CARD = "model.json"
 AXIAL = "axial slices of LPS-canonical volumes"
 # What may lie in a model folder: data in formats that run nothing when read, and no folders.
 DATA_FILE = r"LICENSE|[A-Za-z0-9][A-Za-z0-9._-]*\.(safetensors|json|md|txt|png)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import BadInput
@@ -23,4 +23,5 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror or error}; choose another place, or make room") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder itself may be missing, or be a file
+            part.unlink(missing_ok=True)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .coils import simulate_sensitivities
+from .domain import PLANES, spacing_complaint
 from .ensemble import Moments, ensemble
-from .errors import BadInput, Notice, choose
+from .errors import BadInput, Notice
 from .intensity import Scaling
-from .masks import as_mask, make_mask
+from .masks import PATTERNS, as_mask, make_mask
 from .models import Model
 from .multicoil import MultiCoil
 from .noises import Gaussian, gaussian, seed_of
 from .operators import Fourier, Operator
 from .prior import Condition
 from .recipes.reconstruct import TASK, Measured, pnp
-from .registry import find_recipe
+from .registry import PRESETS, Between, OneOf, find_recipe
 from .sampling import Run, drain
-from .tiling import AXES, batches, occupied, slices, stack
+from .tiling import batches, occupied, slices, stack
 from .volume import Volume, canonical, require_usable
 
 PILOT = 6  # slices
@@ -35,12 +36,12 @@ class Acquisition:
     """How the data are undersampled: pattern, acceleration, fully sampled centre, coils, and noise relative to the
     brightest tissue (standard deviation of each k-space sample). A `mask` (Y, X) takes the place of the first three."""
 
-    pattern: str = "cartesian-random"
-    acceleration: float = 4.0
-    centre: float | None = None
-    mask_seed: int = 0
-    coils: int = 1
-    noise: float = 0.0
+    pattern: Annotated[str, OneOf(tuple(PATTERNS), "where k-space is sampled")] = "cartesian-random"
+    acceleration: Annotated[float, Between(1.0, 100.0, "keep one part of k-space in so many")] = 4.0
+    centre: Annotated[float | None, Between(0.0, 1.0, "fraction of k-space, in its centre, kept whole")] = None
+    mask_seed: Annotated[int, Between(0, 2**31 - 1, "seed of the mask, the coils and the noise")] = 0
+    coils: Annotated[int, Between(1, 64, "simulated receiver coils")] = 1
+    noise: Annotated[float, Between(0.0, 0.99, "noise of k-space (SD), relative to the brightest tissue")] = 0.0
     mask: Any = field(default=None, compare=False)
 
     def operator(self, shape: tuple[int, int], channels: int, device: torch.device) -> Fourier | MultiCoil:
@@ -92,11 +93,11 @@ def reconstruct(
     method: str = "pnp",
     acquisition: Acquisition = Acquisition(),
     parameters: Mapping[str, Any] | None = None,
-    preset: str = "balanced",
-    contrast: str | None = None,
-    plane: str = "axial",
-    samples: int = 4,
-    batch: int = 8,
+    preset: Annotated[str, OneOf(PRESETS, "settings behind one word")] = "balanced",
+    contrast: Annotated[str | None, OneOf((), "what the image shows, a label of the model")] = None,
+    plane: Annotated[str, OneOf(tuple(PLANES), "the slices that are reconstructed, one by one")] = "axial",
+    samples: Annotated[int, Between(1, 64, "posterior samples to take mean and spread of")] = 4,
+    batch: Annotated[int, Between(1, 64, "slices at a time; more needs more memory")] = 8,
     seed: int = 0,
 ) -> Run[Reconstruction]:
     """Undersample `volume` retrospectively, then reconstruct it; yields Progress over all slices and samples.
@@ -153,15 +154,9 @@ def reconstruct(
 
 def check_domain(volume: Volume, model: Model, plane: str) -> None:
     """Raises BadInput when the in-plane spacing of a canonical volume is too far from what the model was trained at."""
-    axis = AXES[choose(plane, AXES, "plane")]
-    spacing = [s for k, s in enumerate(reversed(volume.spacing)) if k != axis][::-1]
-    trained, tolerance = model.card.spacing_mm[:2], model.card.spacing_tolerance
-    if any(not 1 / (1 + tolerance) <= s / t <= 1 + tolerance for s, t in zip(spacing, trained, strict=True)):
-        raise BadInput(
-            f"the {plane} slices have a spacing of {spacing[0]:g} x {spacing[1]:g} mm; model {model.card.id!r} was "
-            f"trained at {trained[0]:g} x {trained[1]:g} mm; resample the volume to that spacing, or choose another "
-            "model or plane"
-        )
+    card = model.card
+    if complaint := spacing_complaint(volume.spacing, plane, card.id, card.spacing_mm, card.spacing_tolerance):
+        raise BadInput(complaint)
 
 
 def fit_scale(first: Tensor, model: Model) -> Scaling:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import stat
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -19,15 +18,15 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from .card import CARD, DATA_FILE, DATA_FILE_WORDS, Card, FileEntry, read_card, write_card
+from .card import DATA_FILE, DATA_FILE_WORDS, Card, FileEntry, read_card, write_card
 from .errors import BadInput, BadModel, choose
+from .places import CARD, WEIGHTS, installed, model_folders
 
 if TYPE_CHECKING:
     import torch
 
 MAX_BYTES = 8 * 2**30
 MAX_FILES = 64
-WEIGHTS = "weights.safetensors"
 _BLOCK = 2**20
 
 
@@ -45,30 +44,6 @@ class ModelFolder(NamedTuple):
     def sha256(self) -> str:
         """The sha256 of the card, which holds that of every other file: it names these exact weights."""
         return fingerprint(self.folder / CARD).sha256
-
-
-def home() -> Path:
-    """The user's data folder, where this platform keeps such things; `MEDDIFF_HOME` overrides it."""
-    if given := os.environ.get("MEDDIFF_HOME"):
-        return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", "MedDiffusion")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "MedDiffusion"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "meddiffusion")
-
-
-def installed() -> Path:
-    """The folder that `install` fills."""
-    return home() / "models"
-
-
-def search_path() -> list[Path]:
-    """Folders of models, first match wins: `MEDDIFF_MODELS`, the user's, those that came with the package."""
-    given = os.environ.get("MEDDIFF_MODELS", "").split(os.pathsep)
-    package = Path(__file__).resolve().parent.parent
-    shipped = [package / "Resources" / "Models", package / "meddiff_models"]  # source tree and Slicer; site-packages
-    return [*(Path(entry).expanduser() for entry in given if entry), installed(), *shipped]
 
 
 def models() -> list[ModelFolder]:
@@ -95,17 +70,12 @@ def find(model: str | os.PathLike[str]) -> ModelFolder:
 def _index() -> dict[str, ModelFolder | BadModel]:
     """All model folders by id. One with a bad card keeps its place: its namesake further on is another model."""
     index: dict[str, ModelFolder | BadModel] = {}
-    for root in search_path():
-        alone = (root / CARD).is_file()
-        children = [root] if alone else sorted(root.iterdir()) if root.is_dir() else []
-        for folder in children:
-            if folder.name.startswith(".") or not (folder / CARD).is_file():  # hidden ones are being installed
-                continue
-            try:
-                card = read_card(folder)
-                index.setdefault(card.id, ModelFolder(card, folder))
-            except BadModel as error:
-                index.setdefault(folder.name, error)
+    for folder in model_folders():
+        try:
+            card = read_card(folder)
+            index.setdefault(card.id, ModelFolder(card, folder))
+        except BadModel as error:
+            index.setdefault(folder.name, error)
     return index
 
 

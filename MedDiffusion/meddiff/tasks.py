@@ -17,6 +17,7 @@ from .errors import BadInput, choose
 from .metrics import SSIM_WINDOW, nmse, psnr, ssim
 from .models import Model
 from .reconstruction import Acquisition, reconstruct
+from .registry import Parameter, parameters_of, recipes
 from .sampling import Progress, drain
 from .tiling import slices
 from .volume import Volume, canonical, read
@@ -32,15 +33,20 @@ WORDS = {str: "text", int: "a whole number", float: "a number", NoneType: "null"
 
 @dataclass(frozen=True)
 class Task:
-    """The volumes that a task makes, and the function that makes them."""
+    """The files that a task takes, the volumes that it makes, the function that makes them, and its options."""
 
+    inputs: Mapping[str, str]  # name: what it is
     outputs: tuple[str, ...]
     compute: Callable[[Job, Model, OnProgress | None, ShouldStop | None], Computed]
+    options: tuple[Parameter, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the function, as plain JSON values."""
+        options = [option.to_dict() for option in self.options]
+        return {"inputs": dict(self.inputs), "outputs": list(self.outputs), "options": options}
 
 
-def _reconstruct(
-    job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None
-) -> Computed:
+def _reconstruct(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:
     kinds = acquisition_kinds() | {name: get_type_hints(reconstruct)[name] for name in OPTIONS}
     options = check_options(job.options, kinds)
     volume, mask = _inputs(job.inputs)
@@ -67,7 +73,23 @@ def _reconstruct(
 
 
 OPTIONS = ("contrast", "plane", "samples", "batch", "preset")  # of `reconstruct`, beside those of the acquisition
-TASKS = {"reconstruct": Task(("reconstruction", "uncertainty", "zero-filled"), _reconstruct)}
+_KNOWN = parameters_of(Acquisition) | {name: parameters_of(reconstruct)[name] for name in OPTIONS}
+TASKS = {
+    "reconstruct": Task(
+        {
+            "volume": "a 3D image, undersampled in retrospect",
+            "mask": "the sampling mask of a slice, k = 0 in its centre",
+        },
+        ("reconstruction", "uncertainty", "zero-filled"),
+        _reconstruct,
+        tuple(_KNOWN.values()),
+    )
+}
+
+
+def catalogue() -> dict[str, Any]:
+    """All tasks and recipes as plain JSON values: what a panel knows without loading the engine."""
+    return {"tasks": {n: t.to_dict() for n, t in TASKS.items()}, "recipes": [recipe.to_dict() for recipe in recipes()]}
 
 
 def acquisition_kinds() -> dict[str, Any]:

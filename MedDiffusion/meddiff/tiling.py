@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .domain import PLANES
 from .errors import BadInput, choose
 
-AXES = {"axial": 0, "coronal": 1, "sagittal": 2}  # of (Z, Y, X) in a canonical volume
 Index = tuple[slice, ...]  # of the spatial axes: `x[(..., *index)]`
 
 
@@ -21,14 +21,14 @@ def slices(array: Tensor | np.ndarray, plane: str) -> Tensor:
     """(Z, Y, X) as slices (N, 1, H, W) across `plane`, without a copy; H, W keep the order of the other two axes."""
     if array.ndim != 3:
         raise BadInput(f"the array has shape {tuple(array.shape)}; expected a volume (Z, Y, X)")
-    return torch.as_tensor(array).movedim(AXES[choose(plane, AXES, "plane")], 0).unsqueeze(1)
+    return torch.as_tensor(array).movedim(PLANES[choose(plane, PLANES, "plane")], 0).unsqueeze(1)
 
 
 def stack(images: Tensor, plane: str) -> Tensor:
     """Slices (N, 1, H, W) back as (Z, Y, X), without a copy: the inverse of `slices`."""
     if images.ndim != 4 or images.shape[1] != 1:
         raise BadInput(f"the slices have shape {tuple(images.shape)}; expected one channel (N, 1, H, W)")
-    return images.squeeze(1).movedim(0, AXES[choose(plane, AXES, "plane")])
+    return images.squeeze(1).movedim(0, PLANES[choose(plane, PLANES, "plane")])
 
 
 def occupied(images: Tensor) -> Tensor:

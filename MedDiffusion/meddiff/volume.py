@@ -226,11 +226,17 @@ class Restore:
         return Volume(self.array(volume.array), tuple(spacing), tuple(origin), tuple(columns.ravel()))
 
 
+def nearest_axes(direction: Sequence[float]) -> tuple[int, ...]:
+    """Which axis (x, y, z) of a volume runs nearest to left, to posterior and to superior, whichever its sign."""
+    matrix = np.reshape(direction, (3, 3))
+    return max(permutations(range(3)), key=lambda order: sum(abs(matrix[i, order[i]]) for i in range(3)))
+
+
 def canonical(volume: Volume) -> tuple[Volume, Restore]:
     """`volume` with x, y, z running nearest to left, posterior, superior, not interpolated, and what undoes it."""
     matrix = np.reshape(volume.direction, (3, 3))
+    axes = nearest_axes(volume.direction)
     # The largest sum of cosines is above 1, so that the result is always right-handed, also for a left-handed volume.
-    axes = max(permutations(range(3)), key=lambda order: sum(abs(matrix[i, order[i]]) for i in range(3)))
     flips = tuple(bool(matrix[i, axes[i]] < 0) for i in range(3))
     back = tuple(axes.index(i) for i in range(3))
     return Restore(axes, flips).volume(volume), Restore(back, tuple(flips[i] for i in back))

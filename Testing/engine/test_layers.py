@@ -14,8 +14,8 @@ ENGINE = Path(__file__).parents[2] / "MedDiffusion" / "meddiff"
 
 # Lowest first; "networks.*" is every module of that package.
 LAYERS = [
-    ["errors", "stopping"],
-    ["files"],
+    ["errors", "stopping", "counting", "places"],
+    ["files", "domain"],
     ["levels", "convert"],
     ["prior", "spaces", "masks", "operators", "multicoil", "coils", "noises"],
     ["warp", "volume", "intensity", "metrics", "devices"],

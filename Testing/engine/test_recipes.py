@@ -410,4 +410,4 @@ def test_a_name_is_taken_once() -> None:
     def run(*, steps: Annotated[int, Between(1, 2, "steps")] = 1) -> None: ...
 
     with pytest.raises(ValueError, match="two recipes are named 'ddnm'"):
-        recipe("ddnm", task="reconstruct", summary="", paper="", needs="", calls=lambda s: 1)(run)
+        recipe("ddnm", task="reconstruct", summary="", paper="", needs="", calls=((1,),))(run)

@@ -17,7 +17,7 @@ from urllib.request import Request
 import pytest
 import torch
 
-from meddiff import store
+from meddiff import places, store
 from meddiff.card import CARD, Card, read_card, write_card
 from meddiff.errors import BadInput, BadModel
 from meddiff.store import WEIGHTS, check_state, find, install, load_weights, models, remove, verify
@@ -74,7 +74,7 @@ def test_a_path_names_a_model_anywhere(model_folder: Path) -> None:
 
 def test_shipped_models_are_looked_for_beside_the_engine() -> None:
     package = Path(store.__file__).parents[1]
-    assert store.search_path()[-2:] == [package / "Resources" / "Models", package / "meddiff_models"]
+    assert places.search_path()[-2:] == [package / "Resources" / "Models", package / "meddiff_models"]
 
 
 def test_an_unknown_model_is_answered_with_its_neighbour(model_folder: Path) -> None:

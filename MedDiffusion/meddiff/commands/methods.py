@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 def methods(
     name: Annotated[str | None, typer.Argument(help="One method, with its parameters and presets.")] = None,
     task: Annotated[str | None, typer.Option(help="Only the methods of this task.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all tasks and methods as JSON.")] = False,
 ) -> None:
     """List the methods: task, what each needs, paper; with a NAME, its parameters and presets."""
+    if as_json:
+        from ..tasks import catalogue
+
+        return console.as_json(catalogue())
     from ..errors import choose
     from ..registry import find_recipe, recipes
 

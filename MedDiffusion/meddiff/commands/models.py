@@ -11,6 +11,7 @@ from rich.markup import escape
 from .. import store
 from ..card import Card
 from ..errors import BadModel
+from ..places import search_path
 from . import console
 
 app = typer.Typer(no_args_is_help=True, help="List, inspect, check, install and remove models.")
@@ -113,7 +114,7 @@ def remove(model: Id) -> None:
 @app.command()
 def path() -> None:
     """Print where models are looked for; the first match wins."""
-    for folder in store.search_path():
+    for folder in search_path():
         console.say(str(Path(folder)))
 
 

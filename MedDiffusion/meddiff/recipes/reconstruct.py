@@ -58,11 +58,12 @@ def _pure_noise(data: Measured, level: Level, noise: Noise) -> Tensor:
 
 @recipe(
     "pnp",
+    title="PnP (plug-and-play)",
     task=TASK,
     summary="Plug-and-play: denoise, agree with the data, repeat at falling noise levels. The fast default.",
     paper="Zhang et al., TPAMI 2021 (DPIR), arXiv:2008.13751; Zhu et al., CVPRW 2023 (DiffPIR), arXiv:2305.08995",
     needs="a prior of the contrast; any operator",
-    calls=lambda s: s["steps"],
+    calls=(("steps",),),
     presets={"fast": {"steps": 10}, "balanced": {"steps": 16}, "best": {"steps": 25}},
 )
 def pnp(
@@ -89,11 +90,12 @@ def pnp(
 
 @recipe(
     "ddnm",
+    title="DDNM (second order)",
     task=TASK,
     summary="Deterministic DPM-Solver++(2M) with every estimate made consistent with the data.",
     paper="Wang et al., ICLR 2023 (DDNM), arXiv:2212.00490; solver: Lu et al. 2022, arXiv:2211.01095",
     needs="a prior of the contrast; any operator",
-    calls=lambda s: s["steps"],
+    calls=(("steps",),),
     presets={"fast": {"steps": 10}, "balanced": {"steps": 15}, "best": {"steps": 25}},
 )
 def ddnm(
@@ -115,11 +117,13 @@ def ddnm(
 
 @recipe(
     "score-mri",
+    title="Score-MRI (predictor-corrector)",
     task=TASK,
     summary="Predictor-corrector sampling, measured k-space put back after every half step: slow, thorough.",
     paper="Chung & Ye, Medical Image Analysis 2022, arXiv:2110.05243",
     needs="a prior of the contrast; complex images are sampled as real and imaginary parts",
-    calls=lambda s: s["steps"] + (s["steps"] - 1) * s["corrections"],  # there is nothing to correct in the clean image
+    # steps + (steps - 1) corrections: there is nothing to correct in the clean image
+    calls=(("steps",), ("steps", "corrections"), (-1, "corrections")),
     presets={"fast": {"steps": 100}, "balanced": {"steps": 500}, "best": {"steps": 1000}},
 )
 def score_mri(
@@ -142,11 +146,12 @@ def score_mri(
 
 @recipe(
     "ccdf",
+    title="CCDF (come closer, diffuse faster)",
     task=TASK,
     summary="Come closer, diffuse faster: start from a noised first image instead of pure noise.",
     paper="Chung et al., CVPR 2022 (CCDF), arXiv:2112.05146",
     needs="a prior of the contrast; a first image (zero-filled by default)",
-    calls=lambda s: s["steps"],
+    calls=(("steps",),),
     presets={"fast": {"steps": 15}, "balanced": {"steps": 40}, "best": {"steps": 200}},
 )
 def ccdf(
@@ -167,11 +172,13 @@ def ccdf(
 
 @recipe(
     "dps",
+    title="DPS (diffusion posterior sampling)",
+    gradient=True,
     task=TASK,
     summary="Follows the gradient of the data misfit through the network: any differentiable measurement, slow.",
     paper="Chung et al., ICLR 2023 (DPS), arXiv:2209.14687",
-    needs="a prior of the contrast; about twice the time and memory of a plain step",
-    calls=lambda s: s["steps"],
+    needs="a prior of the contrast; about twice the time and five times the memory of a plain step",
+    calls=(("steps",),),
     presets={"fast": {"steps": 100}, "balanced": {"steps": 500}, "best": {"steps": 1000}},
 )
 def dps(
@@ -192,11 +199,13 @@ def dps(
 
 @recipe(
     "mcg",
+    title="MCG (manifold-constrained gradient)",
+    gradient=True,
     task=TASK,
     summary="Manifold-constrained gradient and projection: DPS's gradient where nothing was measured, data elsewhere.",
     paper="Chung et al., NeurIPS 2022 (MCG), arXiv:2206.00941",
-    needs="a prior of the contrast; about twice the time and memory of a plain step",
-    calls=lambda s: s["steps"],
+    needs="a prior of the contrast; about twice the time and five times the memory of a plain step",
+    calls=(("steps",),),
     presets={"fast": {"steps": 100}, "balanced": {"steps": 500}, "best": {"steps": 1000}},
 )
 def mcg(

@@ -1,0 +1,130 @@
+"""The models on this machine, as their cards tell: plain JSON, read without torch and pydantic, files not verified."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from meddiff.domain import PLANES
+from meddiff.errors import BadInput, choose
+from meddiff.places import CARD, WEIGHTS, model_folders
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model on this machine, as its card tells."""
+
+    id: str
+    version: str
+    name: str
+    summary: str
+    task: str
+    folder: Path
+    modality: str
+    anatomy: str
+    orientation: str
+    spacing_mm: tuple[float, ...]
+    spacing_tolerance: float
+    labels: tuple[str, ...]
+    licence: str
+    recipes: tuple[str, ...]
+    parameters_count: int | None
+    bytes: int
+    quality: tuple[dict[str, Any], ...]
+    citation: str
+    intended_use: str
+    limitations: str
+    shape_multiple: int
+    width: float = field(repr=False)  # channels of the widest level for each pixel: what memory grows with
+    work: float = field(repr=False)  # multiplications for each pixel, to a factor: what time grows with
+
+    @property
+    def plane(self) -> str | None:
+        """The plane of the slices that it was trained on."""
+        return next((plane for plane in PLANES if plane in self.orientation.lower()), None)
+
+
+def models(task: str | None = None) -> tuple[ModelInfo, ...]:
+    """The models on this machine, or those for one task, first match of an id wins."""
+    found: dict[str, ModelInfo | None] = {}
+    for folder in model_folders():
+        model = _read(folder)
+        if isinstance(model, ModelInfo):
+            found.setdefault(model.id, model)
+        else:
+            found.setdefault(folder.name, None)
+    return tuple(m for m in found.values() if m is not None and task in (None, m.task))
+
+
+def model(id: str) -> ModelInfo:
+    """The model of that id, or the one in that folder; raises BadInput."""
+    if {"/", os.sep} & set(id):
+        read = _read(Path(id))
+        if isinstance(read, str):
+            raise BadInput(read)
+        return read
+    known = {each.id: each for each in models()}
+    return known[choose(id, known, "model")]
+
+
+def broken_models() -> tuple[tuple[Path, str], ...]:
+    """Folders whose card cannot be read, and why, in a sentence."""
+    read = ((folder, _read(folder)) for folder in model_folders())
+    return tuple((folder, problem) for folder, problem in read if isinstance(problem, str))
+
+
+def _read(folder: Path) -> ModelInfo | str:
+    """The model in a folder, or what is wrong with its card."""
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        files = card["files"].values()
+        labels = (card.get("labels") or {}).get("names", ())
+        words = "id version name summary task modality anatomy orientation licence citation intended_use limitations"
+        width, work = _size(card["network"]["arguments"])
+        return ModelInfo(
+            **{key: str(card[key]) for key in words.split()},
+            folder=folder,
+            spacing_mm=tuple(map(float, card["spacing_mm"])),
+            spacing_tolerance=float(card["spacing_tolerance"]),
+            labels=tuple(map(str, labels)),
+            recipes=tuple(card["recipes"]),
+            parameters_count=_count_parameters(folder / WEIGHTS),
+            bytes=sum(int(file["bytes"]) for file in files),
+            quality=tuple(map(dict, card["quality"])),
+            shape_multiple=int(card["shape_multiple"]),
+            width=width,
+            work=work,
+        )
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{path} is no model card ({type(error).__name__}: {error}); install the model again"
+
+
+def _size(arguments: Mapping[str, Any]) -> tuple[float, float]:
+    """What memory and time of a network grow with, for each pixel; a middling network where its widths are not told."""
+    widths = arguments.get("widths", (32, 64, 128))
+    blocks = arguments.get("blocks", 2)
+    blocks = [blocks] * len(widths) if isinstance(blocks, int) else blocks
+    patch = arguments.get("patch", 1) ** 2
+    work = sum(b * w**2 / 4**level for level, (b, w) in enumerate(zip(blocks, widths, strict=True)))
+    return max(w / 4**level for level, w in enumerate(widths)) / patch, work / patch
+
+
+@lru_cache(maxsize=64)
+def _count_parameters(path: Path) -> int | None:
+    """How many numbers a safetensors file holds, by its header."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, 2**24)))
+        return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,30 @@
+"""Which images a model was made for, said once for the engine, which refuses others, and the panels, which warn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .errors import choose
+
+PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of (Z, Y, X) in a canonical volume that slices lie across
+
+
+def in_plane(values: Sequence[float], plane: str) -> tuple[float, float]:
+    """Those of `values` (x, y, z), along canonical axes, that lie within a slice."""
+    axis = 2 - PLANES[choose(plane, PLANES, "plane")]
+    first, second = (value for k, value in enumerate(values) if k != axis)
+    return first, second
+
+
+def spacing_complaint(
+    spacing: Sequence[float], plane: str, model: str, trained: Sequence[float], tolerance: float
+) -> str | None:
+    """What is wrong with the in-plane part of a canonical `spacing` (x, y, z) mm for a model; None if nothing is."""
+    found = in_plane(spacing, plane)
+    if all(1 / (1 + tolerance) <= s / t <= 1 + tolerance for s, t in zip(found, trained[:2], strict=True)):
+        return None
+    return (
+        f"the {plane} slices have a spacing of {found[0]:g} x {found[1]:g} mm; model {model!r} was "
+        f"trained at {trained[0]:g} x {trained[1]:g} mm; resample the volume to that spacing, or choose another "
+        "model or plane"
+    )
