@@ -20,6 +20,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from .card import DATA_FILE, DATA_FILE_WORDS, Card, FileEntry, read_card, write_card
 from .errors import BadInput, BadModel, choose
+from .files import whole
 from .places import CARD, WEIGHTS, installed, model_folders
 
 if TYPE_CHECKING:
@@ -159,8 +160,17 @@ def _open(url: str) -> AbstractContextManager[IO[bytes]]:
     return build_opener(HttpsOnly).open(url, timeout=60)
 
 
-def install(source: str | os.PathLike[str], sha256: str | None = None, *, opener: Opener = _open) -> ModelFolder:
-    """Installs a model from a folder, a zip file or an https address of one (with its sha256), whole or not at all."""
+def install(
+    source: str | os.PathLike[str],
+    sha256: str | None = None,
+    *,
+    opener: Opener = _open,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> ModelFolder:
+    """Installs a model from a folder, a zip file or an https address of one (with its sha256), whole or not at all.
+
+    `on_bytes` is told how much has been downloaded.
+    """
     source, root = os.fspath(source), installed()
     remote = "://" in source
     if remote and urlsplit(source).scheme != "https":
@@ -171,7 +181,7 @@ def install(source: str | os.PathLike[str], sha256: str | None = None, *, opener
         archive, stage = Path(temporary, "model.zip"), Path(temporary, "model")
         stage.mkdir()
         if remote:
-            _download(source, archive, opener)
+            _download(source, archive, opener, on_bytes)
         _unpack(archive if remote else Path(source), sha256, stage, source)
         try:
             card = verify(stage)
@@ -182,6 +192,22 @@ def install(source: str | os.PathLike[str], sha256: str | None = None, *, opener
             raise BadInput(f"model {card.id!r} is installed already, in {target}; remove it first.")
         os.rename(stage, target)
     return ModelFolder(card, target)
+
+
+def export(folder: str | os.PathLike[str], target: str | os.PathLike[str]) -> FileEntry:
+    """Writes a verified model to a zip file that `install` takes; the same model gives the same sha256, returned."""
+    folder, target = Path(folder), Path(target)
+    if target.suffix.lower() != ".zip":
+        raise BadInput(f"{target} is no name for an exported model; it ends with .zip.")
+    card = verify(folder)
+    with whole(target) as part, zipfile.ZipFile(part, "w") as archive:
+        for name in sorted((CARD, *card.files)):
+            info = zipfile.ZipInfo(f"{card.id}/{name}")  # of 1980: the time of the export is no part of the model
+            info.external_attr = 0o644 << 16
+            info.compress_type = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+            with (folder / name).open("rb") as file, archive.open(info, "w", force_zip64=True) as out:
+                _copy(file, out, MAX_BYTES, name)
+    return fingerprint(target)
 
 
 def remove(model: str) -> Path:
@@ -206,11 +232,11 @@ def _writing(root: Path) -> Iterator[None]:
         raise BadInput(f"cannot change the models in {root}: {error}; MEDDIFF_HOME names another folder.") from error
 
 
-def _download(url: str, archive: Path, opener: Opener) -> None:
+def _download(url: str, archive: Path, opener: Opener, on_bytes: Callable[[int], None]) -> None:
     part = archive.with_name(f"{archive.name}.part")
     try:
         with opener(url) as response, part.open("wb") as out:
-            _copy(response, out, MAX_BYTES, url)
+            _copy(response, out, MAX_BYTES, url, on_bytes)
     except (OSError, HTTPException) as error:
         raise BadInput(f"could not download {url}: {error}.") from error
     os.rename(part, archive)
@@ -259,7 +285,9 @@ def _place(members: Iterator[Member], stage: Path) -> None:
             room -= _copy(file, out, room, name)
 
 
-def _copy(file: IO[bytes], out: IO[bytes], limit: int, what: str) -> int:
+def _copy(
+    file: IO[bytes], out: IO[bytes], limit: int, what: str, on_bytes: Callable[[int], None] = lambda _: None
+) -> int:
     """Copies at most `limit` bytes, whatever size was announced; returns how many."""
     size = 0
     while block := file.read(_BLOCK):
@@ -267,4 +295,5 @@ def _copy(file: IO[bytes], out: IO[bytes], limit: int, what: str) -> int:
         if size > limit:
             raise BadModel(f"{what} is too large: a model has at most {MAX_BYTES} bytes.")
         out.write(block)
+        on_bytes(size)
     return size

@@ -20,7 +20,18 @@ import torch
 from meddiff import places, store
 from meddiff.card import CARD, Card, read_card, write_card
 from meddiff.errors import BadInput, BadModel
-from meddiff.store import WEIGHTS, check_state, find, install, load_weights, models, remove, verify
+from meddiff.store import (
+    WEIGHTS,
+    check_state,
+    export,
+    find,
+    fingerprint,
+    install,
+    load_weights,
+    models,
+    remove,
+    verify,
+)
 
 URL = "https://models.example.org/toy-brain.zip"
 
@@ -450,3 +461,30 @@ def test_a_broken_model_can_be_removed(model_folder: Path) -> None:
     (folder / CARD).write_text("{", encoding="utf-8")
     remove("toy-brain")
     assert nothing_installed()
+
+
+def test_an_exported_model_installs_again(model_folder: Path, tmp_path: Path) -> None:
+    entry = export(model_folder, tmp_path / "out" / "model.zip")
+    assert entry == fingerprint(tmp_path / "out" / "model.zip")
+    found = install(tmp_path / "out" / "model.zip", entry.sha256)
+    names = {CARD, *found.card.files}
+    assert {path.name for path in found.folder.iterdir()} == names
+    assert all((found.folder / name).read_bytes() == (model_folder / name).read_bytes() for name in names)
+    os.utime(model_folder / CARD)
+    assert export(found.folder, tmp_path / "again.zip") == entry  # whenever it is made, and from wherever
+
+
+def test_only_a_whole_model_is_exported(model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"ends with \.zip"):
+        export(model_folder, tmp_path / "model.tar")
+    (model_folder / WEIGHTS).write_bytes(b"short")
+    with pytest.raises(BadModel, match="cut short"):
+        export(model_folder, tmp_path / "model.zip")
+    assert not (tmp_path / "model.zip").exists()
+
+
+def test_a_download_tells_how_far_it_is(model_folder: Path) -> None:
+    content = zipped(model_folder).read_bytes()
+    heard: list[int] = []
+    install(URL, hashlib.sha256(content).hexdigest(), opener=Server(content), on_bytes=heard.append)
+    assert heard and heard == sorted(heard) and heard[-1] == len(content)

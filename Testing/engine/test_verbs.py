@@ -64,6 +64,32 @@ def test_models(cli: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.
     assert not (installed() / "tiny-brain").exists()
 
 
+def events(text: str) -> list[dict[str, Any]]:
+    """The answer of a command with --json: an object on every line."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_programs_hear_of_models_by_events(cli: Run, tiny_model: Path, tmp_path: Path) -> None:
+    assert events(cli("models", "verify", "tiny-brain", "--json")[1]) == [
+        {"event": "result", "models": [{"id": "tiny-brain", "folder": str(tiny_model)}]}
+    ]
+    archive = tmp_path / ("a long folder name, " * 8) / "tiny.zip"
+    (exported,) = events(cli("models", "export", "tiny-brain", archive, "--json")[1])
+    assert exported["file"] == str(archive) and exported["bytes"] == archive.stat().st_size
+    (done,) = events(cli("models", "install", archive, "--sha256", exported["sha256"], "--json")[1])
+    assert done == {
+        "event": "result",
+        "id": "tiny-brain",
+        "version": "1.2.0",
+        "folder": str(installed() / "tiny-brain"),
+    }
+    code, out, err = cli("models", "install", archive, "--json")
+    (told,) = events(out)
+    assert code == 2 and told["kind"] == "bad-input" and "installed already" in told["message"] and not err
+    assert events(cli("models", "remove", "tiny-brain", "--json")[1])[0]["folder"] == str(installed() / "tiny-brain")
+    assert "sha256" in cli("models", "export", "tiny-brain", archive)[1]
+
+
 def test_verify_tells_of_every_bad_model(cli: Run, tiny_model: Path) -> None:
     shutil.copytree(tiny_model, tiny_model.parent / "other")
     (tiny_model / WEIGHTS).write_bytes(b"short")

@@ -60,6 +60,11 @@ def as_json(data: Any) -> None:
     out.print(json.dumps(data, indent=2, default=os.fspath), markup=False, soft_wrap=True)
 
 
+def event(name: str, **fields: Any) -> None:
+    """One line of JSON on standard output, at once: the answer to a program that waits for it."""
+    out.print(json.dumps({"event": name, **fields}, default=os.fspath), markup=False, soft_wrap=True)
+
+
 def table(*columns: str, title: str | None = None) -> Table:
     """An empty table in the house style; a column that starts with > is set flush right."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +13,14 @@ from rich.markup import escape
 
 from .. import store
 from ..card import Card
-from ..errors import BadModel
+from ..errors import BadInput, BadModel
 from ..places import search_path
 from . import console
 
-app = typer.Typer(no_args_is_help=True, help="List, inspect, check, install and remove models.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect, check, install, export and remove models.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsEvents = Annotated[bool, typer.Option("--json", help="Answer in JSON, an event a line, for other programs.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="A model's id, or its folder.")]
 
 
@@ -76,39 +80,88 @@ def _facts(card: Card) -> dict[str, str]:
     }
 
 
+@contextmanager
+def _answering(as_events: bool) -> Iterator[None]:
+    """Errors as an event where a program listens; else they go on to where all others are shown."""
+    try:
+        yield
+    except BadInput as error:
+        if not as_events:
+            raise
+        console.event("error", kind="bad-input", message=str(error), hint="")
+        raise typer.Exit(2) from None
+
+
 @app.command()
 def verify(
     model: Annotated[str | None, typer.Argument(metavar="[ID]", help="One model; all if left out.")] = None,
+    as_events: AsEvents = False,
 ) -> None:
     """Check that models are whole and unaltered, by the sha256 of every file."""
-    found = store.models() if model is None else [store.find(model)]
-    problems = store.broken() if model is None else []
-    for card, folder in found:
-        try:
-            store.verify(folder)
-            console.say(f"{card.id}: whole and unaltered, {_size(card)}")
-        except BadModel as error:
-            problems.append(error)
-    for problem in problems[:-1]:
-        console.tell(str(problem), "Error:", "bold red")
-    if problems:
-        raise problems[-1]
+    with _answering(as_events):
+        found = store.models() if model is None else [store.find(model)]
+        problems = store.broken() if model is None else []
+        whole = []
+        for card, folder in found:
+            try:
+                store.verify(folder)
+                whole.append({"id": card.id, "folder": folder})
+                if not as_events:
+                    console.say(f"{card.id}: whole and unaltered, {_size(card)}")
+            except BadModel as error:
+                problems.append(error)
+        for problem in problems[:-1]:
+            console.tell(str(problem), "Error:", "bold red")
+        if problems:
+            raise problems[-1]
+        if as_events:
+            console.event("result", models=whole)
 
 
 @app.command()
 def install(
     source: Annotated[str, typer.Argument(help="A folder, a zip file, or an https address of one.")],
     sha256: Annotated[str | None, typer.Option(help="sha256 of the zip file; needed with an address.")] = None,
+    as_events: AsEvents = False,
 ) -> None:
     """Install a model, whole or not at all."""
-    card, folder = store.install(source, sha256)
-    console.say(f"{card.id} {card.version} is installed in {folder}")
+    told = 0.0
+
+    def tell(size: int) -> None:
+        nonlocal told
+        if as_events and time.monotonic() - told > 0.2:
+            told = time.monotonic()
+            console.event("progress", step=size)
+
+    with _answering(as_events):
+        card, folder = store.install(source, sha256, on_bytes=tell)
+        if as_events:
+            return console.event("result", id=card.id, version=card.version, folder=folder)
+        console.say(f"{card.id} {card.version} is installed in {folder}")
 
 
 @app.command()
-def remove(model: Id) -> None:
+def export(
+    model: Id,
+    target: Annotated[Path, typer.Argument(help="The zip file to write.")],
+    as_events: AsEvents = False,
+) -> None:
+    """Write a model to a zip file, to install it elsewhere, and tell its sha256."""
+    with _answering(as_events):
+        entry = store.export(store.find(model).folder, target)
+        if as_events:
+            return console.event("result", file=target, sha256=entry.sha256, bytes=entry.bytes)
+        console.say(f"{target}: {entry.bytes / 2**20:.1f} MiB, sha256 {entry.sha256}")
+
+
+@app.command()
+def remove(model: Id, as_events: AsEvents = False) -> None:
     """Remove an installed model."""
-    console.say(f"{model} is removed from {store.remove(model)}")
+    with _answering(as_events):
+        folder = store.remove(model)
+        if as_events:
+            return console.event("result", id=model, folder=folder)
+        console.say(f"{model} is removed from {folder}")
 
 
 @app.command()
