@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +39,109 @@ def describe(device: torch.device) -> str:
     if device.type == "cpu":
         return f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads"
     return str(device)
+
+
+def survey() -> dict[str, Any]:
+    """What this computer has to compute with: each device, whether it works, and memory in bytes (0: not known)."""
+    total, free = memory()
+    devices = [_cuda(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append(_told("mps", "Apple GPU", total, free, _trial("mps")))
+    threads = torch.get_num_threads()
+    devices.append(_told("cpu", f"CPU, {threads} of {os.cpu_count()} threads", total, free, _trial("cpu")))
+    return {"devices": devices, "threads": threads, "memory": total, "free": free, "advice": _advice()}
+
+
+def _told(name: str, title: str, total: int, free: int, why: str) -> dict[str, Any]:
+    return {"name": name, "title": title, "memory": total, "free": free, "works": not why, "why": why}
+
+
+def _cuda(index: int) -> dict[str, Any]:
+    """One CUDA or ROCm device: tried, for what a driver says of itself and what runs are two things."""
+    name, built = f"cuda:{index}", torch.cuda.get_arch_list()
+    try:
+        about = torch.cuda.get_device_properties(index)
+        title, total, free = about.name, about.total_memory, 0
+        own = getattr(about, "gcnArchName", "").split(":")[0] or f"sm_{about.major}{about.minor}"
+        why = _trial(name)
+        if not why:
+            free = torch.cuda.mem_get_info(index)[0]
+        elif not runs_on(own, built):
+            why = f"this PyTorch was built for {', '.join(built) or 'no GPU'}, and the device is {own}; {why}"
+    except Exception as error:  # a broken driver may say anything
+        return _told(name, name, 0, 0, _first_line(error))
+    return _told(name, title, total, free, why)
+
+
+def runs_on(own: str, built: Iterable[str]) -> bool:
+    """Whether code built for one of these architectures runs on `own`: sm_86 runs what was built for sm_80, and
+    compute_70 is translated for all that came later."""
+    if own in built or not own.startswith("sm_"):
+        return own in built
+    major, minor = divmod(int(own[3:]), 10)
+    for each in built:
+        kind, _, number = each.partition("_")
+        if not number.isdigit():  # sm_90a runs on sm_90 alone
+            continue
+        its_major, its_minor = divmod(int(number), 10)
+        if kind == "compute" and (its_major, its_minor) <= (major, minor):
+            return True
+        if kind == "sm" and its_major == major and its_minor <= minor:
+            return True
+    return False
+
+
+def _trial(device: str) -> str:
+    """Convolve ones on the device; empty when that works, else what went wrong."""
+    try:
+        ones = torch.ones(1, 1, 4, 4, device=device)
+        middle = float(nn.functional.conv2d(ones, ones[..., :3, :3])[0, 0, 0, 0])
+    except Exception as error:  # RuntimeError, AssertionError, ...: the sentence is what counts
+        return _first_line(error)
+    return "" if middle == 9.0 else f"a sum of nine ones came out as {middle:g}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _advice() -> str:
+    """What a person could change so that more is used; empty where all is well."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available() or not shutil.which("nvidia-smi"):
+        return ""
+    if torch.version.cuda is None:
+        return "there is an NVIDIA driver, but this PyTorch was built for the CPU alone; install one for CUDA"
+    return f"there is an NVIDIA driver, but not one that CUDA {torch.version.cuda} can use; update the driver"
+
+
+def memory() -> tuple[int, int]:
+    """Memory of the computer in bytes, all and free; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return _windows_memory()
+    page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            told = dict(line.split(":", 1) for line in file)
+        return page * pages, 1024 * int(told["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):  # macOS
+        return page * pages, 0
+
+
+def _windows_memory() -> tuple[int, int]:
+    import ctypes
+
+    words = ("total", "free", "total_file", "free_file", "total_virtual", "free_virtual", "extended")
+
+    class Status(ctypes.Structure):  # MEMORYSTATUSEX
+        _fields_ = [
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *((word, ctypes.c_ulonglong) for word in words),
+        ]
+
+    status = Status(length=ctypes.sizeof(Status))
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # pyright: ignore[reportAttributeAccessIssue]
+    return status.total, status.free
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# As torch on each system, CUDA's libraries and the C++ run time say it.
+OUT_OF_MEMORY = ("outofmemory", "out of memory", "allocate memory", "not enough memory", "bad_alloc", "alloc_failed")
+
 
 class BadInput(ValueError):
     """The user's input cannot be used; the message is one clear sentence, shown without a traceback."""
@@ -32,10 +35,17 @@ def choose(name: str, known: Iterable[str], what: str) -> str:
     raise BadInput(f"unknown {what} {name!r}; {hint}")
 
 
+def short_of_memory(error: BaseException) -> str:
+    """Whose memory ran out, "the GPU" or "the computer"; empty for any other error."""
+    text = f"{type(error).__name__} {error}".lower()
+    told = isinstance(error, (RuntimeError, OSError)) and any(words in text for words in OUT_OF_MEMORY)
+    if not (told or isinstance(error, MemoryError)):
+        return ""
+    return "the GPU" if any(words in text for words in ("cuda", "cudnn", "cublas", "hip", "mps")) else "the computer"
+
+
 def hint(error: BaseException) -> str:
     """What to do about an unexpected error; empty where nobody knows."""
-    text = f"{type(error).__name__} {error}".lower()
-    if any(words in text for words in ("memoryerror", "outofmemory", "out of memory", "allocate memory")):
-        place = "the GPU" if any(words in text for words in ("cuda", "hip", "mps")) else "the computer"
+    if place := short_of_memory(error):
         return f"{place} ran out of memory; use a smaller batch, close other programs, or choose another device"
     return ""

@@ -20,7 +20,7 @@ import torch
 from . import __version__
 from .devices import describe
 from .errors import BadInput, Notice, choose
-from .models import load
+from .models import Loader, load
 from .registry import find_recipe
 from .tasks import TASKS, OnProgress, ShouldStop
 from .volume import Volume, write
@@ -86,17 +86,23 @@ class Result:
     provenance: dict[str, Any]
 
 
-def run(job: Job, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None) -> Result:
+def run(
+    job: Job,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+    loader: Loader = load,
+) -> Result:
     """Run a job to its end. Raises BadInput before anything is written, Cancelled when `should_stop()` turns true.
 
     Files appear in `job.output` whole, and only after the last step: a run that stops early leaves nothing behind.
+    A `loader` that keeps models between runs saves their loading.
     """
     job = Job.from_json(job.to_json())  # from Python, too, a job is what its JSON says
     began = time.monotonic()
     task = TASKS[find_recipe(job.recipe).task]
     _spare_inputs(job, task.outputs)
     with output_folder(job.output) as folder:
-        model = load(job.model, job.device, job.precision)
+        model = loader(job.model, job.device, job.precision)
         volumes, figures, used = task.compute(job, model, on_progress, should_stop)
         provenance = {
             "job": asdict(job),

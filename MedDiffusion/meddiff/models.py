@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,27 @@ def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "
     schedule = make_schedule(card.schedule.name, **card.schedule.arguments)
     prior = Prior(InPrecision(network, dtype), schedule, card.predicts)
     return Model(card, found.sha256, prior, Intensity.from_dict(card.intensity), where, dtype)
+
+
+Loader = Callable[[str, str, str], Model]  # model, device, precision; `load` is one
+
+
+class Keeper:
+    """`load` that keeps the last `size` models: a run with one of them starts at once, with the same voxels."""
+
+    def __init__(self, size: int = 2):
+        self._size, self._kept = size, dict[tuple[str, ...], Model]()
+
+    def __call__(self, model: str, device: str = "auto", precision: str = "auto") -> Model:
+        found = find(model)
+        where = pick_device(device)
+        # the card's sha256 stands for every byte of the weights: a model that was replaced is another one
+        key = (str(found.folder), found.sha256, str(where), str(pick_precision(precision, where)))
+        kept = self._kept.pop(key, None)
+        while len(self._kept) >= self._size:  # before the next one is loaded: never more than `size` in memory
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = kept or load(model, device, precision)
+        return self._kept[key]
 
 
 def save(card: Card, weights: dict[str, torch.Tensor], folder: str | os.PathLike[str]) -> ModelFolder:
