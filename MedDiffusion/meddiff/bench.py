@@ -23,6 +23,7 @@ from .models import Model
 from .multicoil import MultiCoil
 from .reconstruction import Acquisition, Reconstruction, measure, reconstruct
 from .sampling import drain
+from .store import WEIGHTS
 from .volume import Volume, canonical, read
 
 CONTRASTS = ("FLAIR", "T1", "T1POST", "T2")
@@ -42,6 +43,7 @@ TUNED = {
     (1, "FLAIR", 4): (1e-3, 2e-3, 1e-3, 2e-3),
     (1, "FLAIR", 8): (2e-3, 2e-3, 2e-3, 4e-3),
 }
+ONE = "one sample"  # how the cases are marked in which score-mri is compared with the fast recipe
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -123,9 +125,7 @@ def classical(data: Path, case: Case) -> Iterator[Row]:
     for name in rivals(case):
         began = time.perf_counter()
         lam = case.lambdas.get(name, 0.0)
-        images = [
-            baselines.METHODS[name](e.kspace, e.mask, e.sensitivities, lam, True) for e in examples(volume, case)
-        ]
+        images = [baselines.METHODS[name](e.kspace, e.mask, e.sensitivities, lam, True) for e in examples(volume, case)]
         seconds = (time.perf_counter() - began) / len(images)
         figures = quality(volume.array / 1000, np.stack(images))
         about = {"recipe": name, "case": str(case), "slices": len(images), "lambda": lam, "calls": 0}
@@ -169,19 +169,20 @@ def compare(
     calls = {"steps": 50} if quick else {"steps": 501}
     for method, parameters in {"pnp": {}, "score-mri": calls}.items():
         row = ours(data, model, case, 8, 1, method=method, parameters=parameters, preset=preset)
-        rows.append({**row, "case": f"{case}, {row['slices']} slices, one sample"})
+        rows.append({**row, "case": f"{case}, {row['slices']} slices, {ONE}"})
         say(f"{method}: {row['psnr']:.2f} dB in {row['calls']} calls")
     return rows
 
 
 def uncertainty(volume: Volume, result: Reconstruction) -> dict[str, float]:
-    """Does the spread tell where the error is, and how large? Inside the head alone: the background is too easy."""
-    inside = volume.array > 0
-    truth, mean, spread = (a[inside] for a in (volume.array, result.mean.array, result.spread.array))
-    return {
-        "spearman": spearman(np.abs(truth - mean), spread),
-        "coverage90": coverage(truth, mean, spread, 0.9),
-    }
+    """Does the uncertainty tell where the error is, and how large? Over all voxels, and inside the head alone, which
+    is harder: the background is easy, and both know it."""
+    found = {}
+    for where, chosen in {"": np.ones_like(volume.array, bool), "_inside": volume.array > 0}.items():
+        truth, mean, spread = (a[chosen] for a in (volume.array, result.mean.array, result.spread.array))
+        found[f"spearman{where}"] = spearman(np.abs(truth - mean), spread)
+        found[f"coverage90{where}"] = coverage(truth, mean, spread, 0.9)
+    return found
 
 
 def gain(ours: Sequence[Row], rows: Sequence[Row], acceleration: int) -> float:
@@ -202,9 +203,10 @@ def bars(rows: Sequence[Row]) -> list[Row]:
     """What was promised of reconstruction, against what the rows say."""
     found = [r for r in rows if r["recipe"] == "pnp" and "spearman" in r]
     exact = [r["residual"] for r in found if " 1 coil" in r["case"]]
-    fast, slow = rows[-2:]
+    fast, slow = (next(r for r in rows if r["recipe"] == name and ONE in r["case"]) for name in ("pnp", "score-mri"))
     four, eight = (gain(found, rows, a) for a in (4, 8))
-    lowest, cover = min(r["spearman"] for r in found), [r["coverage90"] for r in found]
+    lowest, inside = (min(r[f"spearman{where}"] for r in found) for where in ("", "_inside"))
+    cover = [r[f"coverage90{where}"] for r in found for where in ("", "_inside")]
     near, fewer = slow["psnr"] - fast["psnr"], slow["calls"] / fast["calls"]
     return [
         bar("dB above the best classical method at 4x, mean of cases", four, ">= 1.5", four >= 1.5),
@@ -212,15 +214,17 @@ def bars(rows: Sequence[Row]) -> list[Row]:
         bar("dB below score-mri with 1000 calls", near, "<= 0.3", near <= 0.3 and slow["calls"] >= 1000),
         bar("times fewer calls than score-mri", fewer, ">= 40", fewer >= 40),
         bar("relative k-space residual, noise-free, worst", max(exact), "<= 1e-4", max(exact) <= 1e-4),
-        bar("Spearman correlation of spread and error, worst", lowest, ">= 0.4", lowest >= 0.4),
-        bar("coverage of the 90 % interval, lowest", min(cover), ">= 0.80", min(cover) >= 0.8),
-        bar("coverage of the 90 % interval, highest", max(cover), "<= 0.97", max(cover) <= 0.97),
+        bar("Spearman correlation of uncertainty and error, all voxels, worst", lowest, ">= 0.4", lowest >= 0.4),
+        bar("the same inside the head", inside, ">= 0.4", inside >= 0.4),
+        bar("coverage of the 90 % interval, lowest, inside or out", min(cover), ">= 0.80", min(cover) >= 0.8),
+        bar("coverage of the 90 % interval, highest, inside or out", max(cover), "<= 0.97", max(cover) <= 0.97),
     ]
 
 
 def report(task: str, model: Model, rows: Sequence[Row], bars: Sequence[Row]) -> dict[str, Any]:
     """The file that a benchmark writes."""
-    about = {"task": task, "commit": commit(), "device": describe(model.device), "model": model.sha256}
+    weights = model.card.files[WEIGHTS].sha256
+    about = {"task": task, "commit": commit(), "device": describe(model.device), "weights": weights}
     return {**about, "rows": list(rows), "bars": list(bars)}
 
 

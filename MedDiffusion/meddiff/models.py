@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors.torch import save_file
@@ -29,6 +29,10 @@ class Model:
     intensity: Intensity
     device: torch.device
     dtype: torch.dtype
+
+    def uncalibrated(self) -> Model:
+        """This model, its uncertainty as it comes out of the samples: what calibration starts from."""
+        return replace(self, card=self.card.model_copy(update={"uncertainty": {}}))
 
     def condition(self, label: str | None, batch: int) -> Condition | None:
         """The condition "all images show `label`" (None: not told); raises BadInput for a label the card lacks."""

@@ -26,6 +26,7 @@ from .recipes.reconstruct import TASK, Measured, pnp
 from .registry import PRESETS, Between, OneOf, find_recipe
 from .sampling import Run, drain
 from .tiling import batches, occupied, slices, stack
+from .uncertainty import calibrated
 from .volume import Volume, canonical, require_usable
 
 PILOT = 6  # slices
@@ -109,6 +110,7 @@ def reconstruct(
     if volume.array.dtype.kind != "c" and volume.array.max() <= 0:
         raise BadInput(f"the volume has no voxel above 0 (the highest is {volume.array.max()}); expected an MR image")
     recipe = find_recipe(method, TASK)
+    calibration = model.card.uncertainty.get(recipe.name)
     settings = recipe.settings(parameters or {}, preset)
     placed, restore = canonical(volume)
     check_domain(placed, model, plane)
@@ -138,10 +140,11 @@ def reconstruct(
 
         moments = yield from _shift(ensemble(member, samples), number, len(groups))
         mean[rows] = scaling.inverse(moments.mean.cpu())
-        spread[rows] = scaling.inverse_spread(moments.spread.cpu())
+        spread[rows] = scaling.inverse_spread(calibrated(moments.spread.cpu(), calibration))
         misfit += float((operator(moments.mean) - data.y).abs().square().sum())
         power += float(data.y.abs().square().sum())
     used = {**settings, **acquisition.settings(), "contrast": contrast, "plane": plane, "samples": samples}
+    used["uncertainty_scale"] = calibration.scale if calibration else 1.0
     return Reconstruction(
         mean=restore.volume(placed.with_array(_array(mean, plane))),
         spread=restore.volume(placed.with_array(_magnitude(_array(spread, plane)))),

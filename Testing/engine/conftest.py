@@ -70,6 +70,9 @@ def card_data() -> dict[str, Any]:
         "quality": [
             {"dataset": "held out", "metric": "PSNR", "value": 30.5, "command": "meddiff", "code_version": "0.1.0"}
         ],
+        "uncertainty": {
+            "ccdf": {"scale": 2.5, "smoothing": 2.0, "dataset": "train", "command": "meddiff", "code_version": "0.1.0"}
+        },
         "licence": "CC-BY-4.0",
         "citation": "Doe et al. 2026",
         "intended_use": "Research.",

@@ -14,18 +14,20 @@ ENGINE = Path(__file__).parents[2] / "MedDiffusion" / "meddiff"
 
 # Lowest first; "networks.*" is every module of that package.
 LAYERS = [
-    ["errors", "stopping", "counting", "places"],
+    ["errors", "pipes", "stopping", "counting", "places"],
     ["files", "domain"],
     ["levels", "convert"],
     ["prior", "spaces", "masks", "operators", "multicoil", "coils", "noises"],
     ["warp", "volume", "intensity", "metrics", "devices"],
     ["solvers", "guides", "baselines"],
     ["sampling", "ensemble", "anomaly", "tiling"],
-    ["networks.*", "card", "store", "models"],
+    ["networks.*", "card", "store", "models", "uncertainty"],
     ["recipes.*", "registry"],
     ["training.*"],
     ["reconstruction"],
-    ["job", "tasks", "worker", "cluster", "demo", "pictures", "bench", "commands.*", "cli", "__init__", "__main__"],
+    ["job", "tasks", "worker", "cluster", "demo", "pictures"],
+    ["bench", "bench_speed", "calibration"],
+    ["commands.*", "cli", "__init__", "__main__"],
 ]
 BANNED = {"slicer", "qt", "vtk", "ctk", "pickle"}
 TRAINERS = {"commands.train"}  # who may import training, beside training itself

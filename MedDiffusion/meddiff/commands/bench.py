@@ -39,15 +39,18 @@ def reconstruct(
     output: Json = None,
 ) -> None:
     """Reconstruction at 4x and 8x, one coil and eight, beside zero-filled, wavelets and total variation."""
-    from .. import bench
+    from .. import bench, bench_speed
     from ..models import load
 
     _parent(output)
     known = _rows(classical) if classical else []
     loaded = load(model, device)
     rows = bench.compare(data, loaded, known, quick=quick, samples=samples, preset=preset, say=console.tell)
-    _show(rows)
     bars = bench.bars(rows)
+    if not quick:
+        speed = [bench_speed.whole_volume(data, model, device), *bench_speed.precision(data, model, device)]
+        rows, bars = rows + speed, bars + bench_speed.bars(speed)
+    _show(rows)
     _finish("reconstruct", bench.report("reconstruct", loaded, rows, bars), output)
 
 
@@ -103,8 +106,9 @@ def _write(data: Any, output: Path) -> None:
 
 
 def _show(rows: list[Row]) -> None:
-    columns = {"psnr": "{:.2f}", "ssim": "{:.3f}", "spearman": "{:.2f}", "coverage90": "{:.2f}", "calls": "{:.0f}"}
-    columns |= {"seconds_per_slice": "{:.2f}"}
+    columns = {"psnr": "{:.2f}", "ssim": "{:.3f}", "calls": "{:.0f}"}
+    columns |= {f"{name}{where}": "{:.2f}" for name in ("spearman", "coverage90") for where in ("", "_inside")}
+    columns |= {"seconds_per_slice": "{:.2f}", "peak_gib": "{:.2f}", "relative_l2": "{:.4f}"}
     table = console.table("case", "recipe", *(f">{name.replace('_', ' ')}" for name in columns))
     for row in rows:
         cells = [form.format(row[name]) if name in row else "" for name, form in columns.items()]

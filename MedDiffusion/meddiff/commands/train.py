@@ -85,3 +85,34 @@ def export(
     checkpoint = run / "checkpoint.pt" if run.is_dir() else run
     found = export(checkpoint, output, device=device, command="meddiff train prior")
     console.say(f"model {found.card.id} {found.card.version} is in {found.folder}")
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="The model's folder; its card is written anew.")],
+    data: Annotated[Path, typer.Option(help="Folder of images; the train split is used.")],
+    recipe: Annotated[str, typer.Option(help="The method whose uncertainty is calibrated.")] = "pnp",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Find how large the errors are beside the spread of the samples, and write it into the model's card."""
+    from ..calibration import measure_spread, write_calibration
+    from ..models import load
+
+    pairs = []
+    for case, pair in measure_spread(data, load(model, device), recipe):
+        pairs.append(pair)
+        console.tell(str(case))
+    found = write_calibration(model, recipe, pairs, f"meddiff train calibrate --recipe {recipe}")
+    console.say(f"the uncertainty of {recipe} is {found.scale:g} times the pooled spread; {model} says so now")
+
+
+@app.command()
+def quality(
+    model: Annotated[Path, typer.Argument(help="The model's folder; its card is written anew.")],
+    report: Annotated[Path, typer.Argument(help="What `meddiff bench TASK --json` wrote for this model.")],
+) -> None:
+    """Write measured figures into the model's card."""
+    from ..calibration import read_quality, write_quality
+
+    found = write_quality(model, read_quality(report, model))
+    console.say(f"{len(found.card.quality)} figures are in the card of {found.card.id}")
