@@ -177,7 +177,7 @@ def install(
         raise BadInput(f"{source} is not an https address; models are downloaded by https only.")
     if remote and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256 or ""):
         raise BadInput(f"a sha256 (64 hexadecimal digits) is needed with {source}: it tells if the right file came.")
-    with _writing(root), tempfile.TemporaryDirectory(prefix=".install-", dir=root) as temporary:
+    with _writing(root), tempfile.TemporaryDirectory(prefix=f".install-{os.getpid()}-", dir=root) as temporary:
         archive, stage = Path(temporary, "model.zip"), Path(temporary, "model")
         stage.mkdir()
         if remote:

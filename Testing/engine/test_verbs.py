@@ -76,7 +76,8 @@ def test_programs_hear_of_models_by_events(cli: Run, tiny_model: Path, tmp_path:
     archive = tmp_path / ("a long folder name, " * 8) / "tiny.zip"
     (exported,) = events(cli("models", "export", "tiny-brain", archive, "--json")[1])
     assert exported["file"] == str(archive) and exported["bytes"] == archive.stat().st_size
-    (done,) = events(cli("models", "install", archive, "--sha256", exported["sha256"], "--json")[1])
+    ready, done = events(cli("models", "install", archive, "--sha256", exported["sha256"], "--json")[1])
+    assert ready == {"event": "ready", "pid": os.getpid()}
     assert done == {
         "event": "result",
         "id": "tiny-brain",
@@ -84,7 +85,7 @@ def test_programs_hear_of_models_by_events(cli: Run, tiny_model: Path, tmp_path:
         "folder": str(installed() / "tiny-brain"),
     }
     code, out, err = cli("models", "install", archive, "--json")
-    (told,) = events(out)
+    told = events(out)[-1]
     assert code == 2 and told["kind"] == "bad-input" and "installed already" in told["message"] and not err
     assert events(cli("models", "remove", "tiny-brain", "--json")[1])[0]["folder"] == str(installed() / "tiny-brain")
     assert "sha256" in cli("models", "export", "tiny-brain", archive)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,6 +134,8 @@ def install(
             told = time.monotonic()
             console.event("progress", step=size)
 
+    if as_events:
+        console.event("ready", pid=os.getpid())  # who ends this process can tell what it leaves: .install-PID-...
     with _answering(as_events):
         card, folder = store.install(source, sha256, on_bytes=tell)
         if as_events:
