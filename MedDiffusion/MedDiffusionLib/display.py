@@ -1,0 +1,165 @@
+"""How results look: images like their source, maps in perceptually uniform colours with a clear background."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+from vtk.util.numpy_support import vtk_to_numpy
+
+from meddiff.errors import BadInput, choose
+
+from .nodes import require_node, require_voxels, title
+
+COLOURS = {"uncertainty": "Viridis", "residual": "Magma", "anomaly": "Inferno"}  # of the maps, by role
+ROLES = ("image", "labels", *COLOURS)
+BACKGROUND = 0.05  # of the range of a map: below it, nothing is shown
+TOP = 99.5  # percentile of the positive voxels that gets the last colour
+ALIKE = 1 / 3  # overlap of two intensity ranges, of what they cover together, from which one window suits both
+SAMPLES = 500_000  # voxels are enough for a percentile
+
+# The colour maps of matplotlib (CC0) at seventeen equal steps; Slicer has them, and so they are made where it is not.
+ANCHORS = {
+    "Viridis": "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b "
+    "addc30 d8e219 fde725",
+    "Magma": "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 d0416f e75263 f56b5c fc8961 fea772 "
+    "fec488 fde2a3 fcfdbf",
+    "Inferno": "000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 d24644 e45a31 f1731d f98e09 fcac11 "
+    "f9cb35 f2ea69 fcffa4",
+}
+
+
+def show(node: Any, role: str, *, like: Any = None) -> None:
+    """Gives `node` the window, the colours and the threshold of its role; an image those of `like`; raises `BadInput`.
+
+    What is in the views stays.
+    """
+    choose(role, ROLES, "display role")
+    if isinstance(node, slicer.vtkMRMLSegmentationNode):
+        _show_segments(node, role)
+        return
+    require_voxels(node)
+    require_node(node, "vtkMRMLScalarVolumeNode", "volume")
+    if role == "labels" or node.IsA("vtkMRMLLabelMapVolumeNode"):
+        _require_role(node, role, "vtkMRMLLabelMapVolumeNode", "labels")
+        _display(node)  # a label map looks right by itself
+    elif role == "image":
+        _show_image(node, like)
+    else:
+        _show_map(node, COLOURS[role])
+
+
+def _display(node: Any) -> Any:
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+    return node.GetDisplayNode()
+
+
+def _require_role(node: Any, role: str, class_name: str, expected: str) -> None:
+    if role != expected or not node.IsA(class_name):
+        raise BadInput(f"{title(node)} ({node.GetNodeTagName()}) cannot be shown as {role}; choose another role")
+
+
+def _show_segments(node: Any, role: str) -> None:
+    _require_role(node, role, "vtkMRMLSegmentationNode", "labels")
+    display = _display(node)
+    with slicer.util.NodeModify(display):
+        display.SetVisibility(True)
+        display.SetVisibility2DFill(True)
+        display.SetVisibility2DOutline(True)
+        display.SetOpacity2DFill(0.4)
+        display.SetOpacity2DOutline(1.0)
+
+
+# Images
+
+
+def _show_image(node: Any, like: Any) -> None:
+    display, model = _display(node), like.GetDisplayNode() if has_window(like) else None
+    with slicer.util.NodeModify(display):
+        if model is None or not _alike(_values(node), _values(like)):
+            display.AutoWindowLevelOn()
+            return
+        display.AutoWindowLevelOff()
+        display.SetWindowLevel(model.GetWindow(), model.GetLevel())
+        display.SetInterpolate(model.GetInterpolate())
+        if model.GetColorNodeID():
+            display.SetAndObserveColorNodeID(model.GetColorNodeID())
+
+
+def has_window(node: Any) -> bool:
+    """Whether `node` is a scalar volume with voxels and a usable window."""
+    if not isinstance(node, slicer.vtkMRMLScalarVolumeNode) or node.IsA("vtkMRMLLabelMapVolumeNode"):
+        return False
+    image, display = node.GetImageData(), node.GetDisplayNode()
+    usable = image is not None and image.GetPointData().GetScalars() is not None
+    return usable and display is not None and bool(np.isfinite(display.GetWindow())) and display.GetWindow() > 0
+
+
+def _alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two images cover much the same range of intensities."""
+    if not one.size or not other.size:
+        return False
+    (a, b), (c, d) = np.percentile(one, [1, 99]), np.percentile(other, [1, 99])
+    return bool(min(b, d) - max(a, c) >= ALIKE * (max(b, d) - min(a, c)))
+
+
+def _values(node: Any) -> NDArray[np.float64]:
+    """Evenly spread finite voxels of a volume node."""
+    return _thin(vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()).reshape(-1))
+
+
+def _thin(values: NDArray[Any]) -> NDArray[np.float64]:
+    values = values[:: max(1, values.size // SAMPLES)].astype(float)
+    return values[np.isfinite(values)]
+
+
+# Maps
+
+
+def _show_map(node: Any, colours: str) -> None:
+    low, high, threshold, largest = _range(vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()))
+    colour_node = colour_map(node.GetScene() or slicer.mrmlScene, colours)
+    display = _display(node)
+    with slicer.util.NodeModify(display):
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(low, high)
+        display.SetAndObserveColorNodeID(colour_node.GetID())
+        display.AutoThresholdOff()
+        display.SetThreshold(threshold, largest)
+        display.SetApplyThreshold(low == 0)  # in a map of both signs, zero lies in the middle and is no background
+
+
+def _range(array: NDArray[Any]) -> tuple[float, float, float, float]:
+    """First and last value of the colours, what is background below, and the largest voxel."""
+    array = array.reshape(-1)
+    finite = array if array.dtype.kind in "iu" else array[np.isfinite(array)]
+    positive, whole = _thin(finite[finite > 0]), array.dtype.kind in "iu"
+    high = float(np.percentile(positive, TOP)) if positive.size else 1.0
+    high = max(1.0, float(np.ceil(high))) if whole else high
+    low = float(np.percentile(_thin(finite), 100 - TOP)) if finite.size else 0.0
+    low = low if low < -BACKGROUND * high else 0.0
+    threshold = max(1.0, float(np.ceil(BACKGROUND * high))) if whole else BACKGROUND * high
+    return low, high, threshold, max(high, float(finite.max())) if finite.size else high
+
+
+def colour_map(scene: Any, name: str) -> Any:
+    """The colour node of this name that Slicer provides, or one made here, which is saved with the scene."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLColorNode")
+        if node.GetName() == name and node.GetNumberOfColors() > 16:
+            return node
+    anchors = np.array([list(bytes.fromhex(colour)) for colour in ANCHORS[name].split()]) / 255
+    steps = np.linspace(0, len(anchors) - 1, 256)
+    table = np.stack([np.interp(steps, np.arange(len(anchors)), anchors[:, c]) for c in range(3)], -1)
+    node = scene.CreateNodeByClass("vtkMRMLColorTableNode")
+    node.UnRegister(None)
+    node.SetName(name)
+    node.SetTypeToUser()
+    node.SetAttribute("Category", "MedDiffusion")
+    node.SetNumberOfColors(len(table))
+    for index, (red, green, blue) in enumerate(table):
+        node.SetColor(index, str(index), float(red), float(green), float(blue), 1.0)
+    return scene.AddNode(node)
