@@ -1,0 +1,316 @@
+"""CTK's editors of numbers: ctkSliderWidget, ctkDoubleSlider, ctkDoubleSpinBox, ctkRangeWidget."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from PySide6 import QtCore, QtWidgets
+
+from .. import signals
+from ..classes import stand_in
+
+Qt = QtCore.Qt
+STEPS = 10_000
+HUGE = 1e300
+
+
+def finite(value: float) -> float:
+    return min(max(float(value), -HUGE), HUGE)
+
+
+class Scale:
+    """A number between two others, as a place on an integer slider."""
+
+    def __init__(self, minimum: float = 0.0, maximum: float = 100.0) -> None:
+        self.minimum, self.maximum = minimum, maximum
+
+    def clamp(self, value: float) -> float:
+        return min(max(float(value), self.minimum), self.maximum)
+
+    def place(self, value: float) -> int:
+        span = self.maximum - self.minimum
+        return round(STEPS * (value - self.minimum) / span) if span > 0 and math.isfinite(span) else 0
+
+    def value(self, place: int) -> float:
+        return self.minimum + (self.maximum - self.minimum) * place / STEPS
+
+
+class Limits:
+    """Property `minimum` or `maximum` of a widget with `_scale`; the value follows."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        return self if owner is None else getattr(owner._scale, self.name)
+
+    def __set__(self, owner: Any, limit: float) -> None:
+        setattr(owner._scale, self.name, float(limit))
+        if owner._scale.minimum > owner._scale.maximum:
+            setattr(owner._scale, "maximum" if self.name == "minimum" else "minimum", float(limit))
+        owner._limits_changed()
+
+
+@stand_in
+class ctkDoubleSlider(QtWidgets.QWidget):
+    """A slider over real numbers."""
+
+    minimum, maximum = Limits("minimum"), Limits("maximum")
+
+    def __init__(self, *args: Any) -> None:
+        orientation = args[0] if args and isinstance(args[0], Qt.Orientation) else Qt.Orientation.Horizontal
+        super().__init__(args[-1] if args and isinstance(args[-1], QtWidgets.QWidget) else None)
+        self._scale, self._value, self._single = Scale(), 0.0, 1.0
+        self._slider = QtWidgets.QSlider(orientation, self)
+        self._slider.setRange(0, STEPS)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider)
+        self._slider.connect("valueChanged(int)", self._on_place)
+        self._slider.connect("sliderPressed()", lambda: signals.emit(self, "sliderPressed"))
+        self._slider.connect("sliderReleased()", lambda: signals.emit(self, "sliderReleased"))
+
+    def _limits_changed(self) -> None:
+        signals.emit(self, "rangeChanged", self._scale.minimum, self._scale.maximum)
+        self.value = self._value
+        self._show()
+
+    def _on_place(self, place: int) -> None:
+        self._set(self._scale.value(place))
+
+    def _show(self) -> None:
+        blocked = self._slider.blockSignals(True)
+        self._slider.setValue(self._scale.place(self._value))
+        self._slider.blockSignals(blocked)
+
+    def _set(self, value: float) -> None:
+        value = self._scale.clamp(value)
+        if value != self._value:
+            self._value = value
+            self._show()
+            signals.emit(self, "valueChanged", value)
+
+    @property
+    def value(self) -> float:
+        return self._value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self._set(value)
+
+    @property
+    def orientation(self) -> Qt.Orientation:
+        return self._slider.orientation
+
+    @orientation.setter
+    def orientation(self, orientation: Qt.Orientation) -> None:
+        self._slider.setOrientation(orientation)
+
+
+def spin_box(parent: QtWidgets.QWidget) -> QtWidgets.QDoubleSpinBox:
+    box = QtWidgets.QDoubleSpinBox(parent)
+    box.setRange(0.0, 100.0)
+    box.setKeyboardTracking(False)
+    return box
+
+
+class Inner:
+    """A property that is one of an inner widget: `prefix` of the spin box."""
+
+    def __init__(self, inner: str, name: str, after: str = "") -> None:
+        self.inner, self.name, self.after = inner, name, after
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        return self if owner is None else getattr(getattr(owner, self.inner), self.name)
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        setattr(getattr(owner, self.inner), self.name, value)
+        if self.after:
+            getattr(owner, self.after)()
+
+
+@stand_in
+class ctkSliderWidget(QtWidgets.QWidget):
+    """A slider with a spin box beside it."""
+
+    minimum, maximum = Limits("minimum"), Limits("maximum")
+    prefix, suffix = Inner("_spin", "prefix"), Inner("_spin", "suffix")
+    spinBoxAlignment = Inner("_spin", "alignment")
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._scale, self._value, self._tracking, self._single, self._page = Scale(), 0.0, True, 1.0, 10.0
+        self._spin_shown = True
+        self._slider, self._spin = QtWidgets.QSlider(Qt.Orientation.Horizontal, self), spin_box(self)
+        self._slider.setRange(0, STEPS)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider, 1)
+        layout.addWidget(self._spin)
+        self._slider.connect("valueChanged(int)", self._on_place)
+        self._slider.connect("sliderReleased()", self._on_release)
+        self._spin.connect("valueChanged(double)", self._on_spin)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.MinimumExpanding, QtWidgets.QSizePolicy.Policy.Fixed)
+
+    def _limits_changed(self) -> None:
+        blocked = self._spin.blockSignals(True)
+        self._spin.setRange(finite(self._scale.minimum), finite(self._scale.maximum))
+        self._spin.blockSignals(blocked)
+        self._set(self._value)
+        self._show()
+
+    def _on_place(self, place: int) -> None:
+        step, low = self._single, self._scale.minimum
+        value = low + step * round((self._scale.value(place) - low) / step) if step > 0 else self._scale.value(place)
+        if self._tracking or not self._slider.isSliderDown():
+            self._set(round(value, self._spin.decimals))
+        else:
+            signals.emit(self, "valueIsChanging", value)
+
+    def _on_release(self) -> None:
+        if not self._tracking:
+            self._on_place(self._slider.value)
+
+    def _on_spin(self, value: float) -> None:
+        if round(self._value, self._spin.decimals) != value:
+            self._set(value)
+
+    def _show(self) -> None:
+        for inner, value in ((self._slider, self._scale.place(self._value)), (self._spin, finite(self._value))):
+            blocked = inner.blockSignals(True)
+            inner.setValue(value)
+            inner.blockSignals(blocked)
+
+    def _set(self, value: float) -> None:
+        value = self._scale.clamp(value)
+        if value != self._value:
+            self._value = value
+            self._show()
+            signals.emit(self, "valueIsChanging", value)
+            signals.emit(self, "valueChanged", value)
+
+    @property
+    def value(self) -> float:
+        return self._value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self._set(value)
+        self._show()
+
+    @property
+    def decimals(self) -> int:
+        return self._spin.decimals
+
+    @decimals.setter
+    def decimals(self, decimals: int) -> None:
+        if decimals != self._spin.decimals:
+            self._spin.setDecimals(decimals)
+            self._show()
+            signals.emit(self, "decimalsChanged", decimals)
+
+    @property
+    def singleStep(self) -> float:
+        return self._single
+
+    @singleStep.setter
+    def singleStep(self, step: float) -> None:
+        self._single = float(step)
+        self._spin.setSingleStep(step)
+
+    @property
+    def pageStep(self) -> float:
+        return self._page
+
+    @pageStep.setter
+    def pageStep(self, step: float) -> None:
+        self._page = float(step)
+
+    @property
+    def tracking(self) -> bool:
+        return self._tracking
+
+    @tracking.setter
+    def tracking(self, tracking: bool) -> None:
+        self._tracking = bool(tracking)
+
+    @property
+    def spinBoxVisible(self) -> bool:
+        return self._spin_shown
+
+    @spinBoxVisible.setter
+    def spinBoxVisible(self, visible: bool) -> None:
+        self._spin_shown = bool(visible)
+        self._spin.setVisible(self._spin_shown)
+
+    def reset(self) -> None:
+        self.value = self._scale.minimum
+
+
+@stand_in
+class ctkDoubleSpinBox(QtWidgets.QWidget):
+    """A spin box over real numbers (a widget around one: it is no QDoubleSpinBox)."""
+
+    prefix, suffix, alignment = Inner("_spin", "prefix"), Inner("_spin", "suffix"), Inner("_spin", "alignment")
+    readOnly, frame = Inner("_spin", "readOnly"), Inner("_spin", "frame")
+    singleStep, cleanText = Inner("_spin", "singleStep"), Inner("_spin", "cleanText")
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._spin = spin_box(self)
+        self._spin.setRange(0.0, 99.99)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._spin)
+        self._spin.connect("valueChanged(double)", lambda value: signals.emit(self, "valueChanged", value))
+        self._spin.connect("editingFinished()", lambda: signals.emit(self, "editingFinished"))
+
+    @property
+    def value(self) -> float:
+        return self._spin.value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        self._spin.setValue(finite(value))
+
+    @property
+    def minimum(self) -> float:
+        return self._spin.minimum
+
+    @minimum.setter
+    def minimum(self, limit: float) -> None:
+        self._spin.setMinimum(finite(limit))
+
+    @property
+    def maximum(self) -> float:
+        return self._spin.maximum
+
+    @maximum.setter
+    def maximum(self, limit: float) -> None:
+        self._spin.setMaximum(finite(limit))
+
+    @property
+    def decimals(self) -> int:
+        return self._spin.decimals
+
+    @decimals.setter
+    def decimals(self, decimals: int) -> None:
+        if decimals != self._spin.decimals:
+            self._spin.setDecimals(decimals)
+            signals.emit(self, "decimalsChanged", decimals)
+
+    def setValueIfDifferent(self, value: float) -> None:
+        self._spin.setValue(finite(value))
+
+    def setValueAlways(self, value: float) -> None:
+        before = self._spin.value
+        self._spin.setValue(finite(value))
+        if self._spin.value == before:
+            signals.emit(self, "valueChanged", before)
+
+    def stepUp(self) -> None:
+        self._spin.stepUp()
+
+    def stepDown(self) -> None:
+        self._spin.stepDown()
