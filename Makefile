@@ -5,12 +5,13 @@ BIN    := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint demo bench clean
+.PHONY: help test lint demo bench screenshots clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 test: lint  ## set up if needed, then lint, types and the whole test suite (PYTEST_ARGS="-k card" for less)
+	$(BIN)/python Testing/slicer/setup_system.py
 	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 lint: $(READY)  ## ruff and pyright
@@ -22,6 +23,10 @@ demo: $(READY)  ## reconstruct a real brain from a quarter of its k-space (INPUT
 
 bench: $(READY)  ## measure quality and speed (DATA=folder of images, BENCH_ARGS=--quick)
 	$(BIN)/meddiff bench $(or $(TASK),reconstruct) --data "$(or $(DATA),$(error name the images: make bench DATA=folder))" $(BENCH_ARGS)
+
+screenshots: $(READY)  ## draw the panels and results of the documentation anew, into docs/images
+	$(BIN)/python Testing/slicer/setup_system.py
+	$(BIN)/python Testing/slicer/screenshots.py
 
 clean:  ## remove what make has made, .venv included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis demo-output
