@@ -218,10 +218,11 @@ def _midline(head: _Head, rng: np.random.Generator) -> Field:
 
 def _sylvian(head: _Head, rng: np.random.Generator) -> Field:
     """Distance to the cleft above the temporal lobe."""
-    off = (head.z + 5 + 0.42 * (head.y + 8) + 2.5 * _waves(head, rng, 30.0, 6)[0]) / np.float32(1.1)
-    ahead = np.maximum(np.abs(head.y + 6) - 30, 0)
-    deep = np.maximum(36 - np.abs(head.x), 0)
-    return np.sqrt(off**2 + ahead**2 + deep**2).astype(np.float32) - np.float32(1.1)
+    off = head.z + 4 + 0.7 * (head.y + 6) + 4 * _waves(head, rng, 26.0, 8)[0]
+    off = off / np.float32(1.5)  # the sheet is steep: so far are its points from their neighbours above
+    ahead = np.maximum(np.abs(head.y + 4) - 24, 0)
+    deep = np.maximum(38 - np.abs(head.x), 0)
+    return np.sqrt(off**2 + ahead**2 + deep**2).astype(np.float32) - np.float32(1.0)
 
 
 def _cerebellum(head: _Head) -> tuple[Field, Field]:

@@ -94,8 +94,10 @@ class Scene:
             return
         known = self.scene.GetNodeByID(colors.GetID())
         if known is None or known.GetName() != colors.GetName():
-            known = self.scene.AddNewNodeByClass(colors.GetClassName(), colors.GetName())
-            known.CopyContent(colors)
+            known = self.scene.CreateNodeByClass(colors.GetClassName())
+            known.UnRegister(None)
+            known.Copy(colors)
+            known = self.scene.AddNode(known)
         display.SetAndObserveColorNodeID(known.GetID())
 
 
@@ -110,11 +112,12 @@ def slice_picture(
     orientation: str = "Axial",
     aligned: bool = False,
     offset: float | None = None,
+    through: Sequence[float] | None = None,
     size: tuple[int, int] = (400, 400),
     zoom: float = 1.0,
     legend: Any = None,
 ) -> Picture:
-    """A slice through `background` at `offset` mm along its normal (None: through the middle).
+    """A slice of `background` at `offset` mm along its normal, or `through` a place (RAS mm), else through the middle.
 
     `foreground` is blended with `opacity`, `label` (a label map node) with 0.6, the segments of `segmentation` filled
     with `fill`; `legend` is the volume whose colour legend is drawn; `zoom` above 1 shows less than the whole;
@@ -140,7 +143,7 @@ def slice_picture(
     view.node.SetOrientation(orientation)
     if aligned:
         view.node.RotateToVolumePlane(volume)
-    view.look(offset, zoom)
+    view.look(offset, through, zoom)
     return view.draw()
 
 
@@ -210,13 +213,15 @@ class _SliceView:
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         self.group = _managers(factory, stage, renderer, self.node, self.MANAGERS)
 
-    def look(self, offset: float | None, zoom: float) -> None:
+    def look(self, offset: float | None, through: Sequence[float] | None, zoom: float) -> None:
         self.logic.ResizeSliceNode(*self.size)
         self.logic.FitSliceToBackground()
         x, y, z = self.node.GetFieldOfView()
         self.node.SetFieldOfView(x / zoom, y / zoom, z)
         if offset is not None:
             self.logic.SetSliceOffset(offset)
+        if through is not None:
+            self.node.JumpSliceByOffsetting(*through)
         self.logic.UpdateSliceNode()
 
     def draw(self) -> Picture:
@@ -234,7 +239,7 @@ def surface_picture(
     """The segments as smooth surfaces, seen from in front, turned by `azimuth` and `elevation` degrees."""
     stage = Scene()
     twin = stage.copy(segmentation)
-    if not twin.CreateClosedSurfaceRepresentation():
+    if not twin.GetSegmentation().GetNumberOfSegments() or not twin.CreateClosedSurfaceRepresentation():
         raise ValueError(f"the segmentation {segmentation.GetName()!r} has no surface; expected segments in it")
     twin.GetDisplayNode().SetVisibility3D(True)
     twin.GetDisplayNode().SetPreferredDisplayRepresentationName3D("Closed surface")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,22 @@ def install() -> Pip:
         slicer.util.executePythonModule = pip
         slicer.executePythonModule = pip  # slicer-core repeats the names of slicer.util in slicer
     return pip
+
+
+@contextmanager
+def cache_folder(scene: Any, folder: str | Path) -> Iterator[None]:
+    """Sample Data are downloaded into `folder` for a while; gives the scene its cache manager if it lacks one."""
+    import slicer
+
+    manager = scene.GetCacheManager()
+    if manager is None:
+        manager = slicer.vtkCacheManager()
+        manager.SetMRMLScene(scene)
+        scene.SetCacheManager(manager)
+    before = manager.GetRemoteCacheDirectory()
+    manager.SetRemoteCacheDirectory(str(folder))
+    try:
+        yield
+    finally:
+        if before:
+            manager.SetRemoteCacheDirectory(before)

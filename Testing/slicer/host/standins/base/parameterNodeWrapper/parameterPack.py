@@ -32,7 +32,7 @@ def nestedParameterNames(parameterPackClassOrInstance):
     return names
 
 
-def checkMember(pack, name):
+def _checkMember(pack, name):
     """ValueError if the class or object has no such (dotted) parameter."""
     head, rest = splitPossiblyDottedName(name)
     if head not in pack.allParameters:
@@ -41,7 +41,7 @@ def checkMember(pack, name):
     if rest is not None and not isParameterPack(kind):
         raise ValueError(f"{head} is of {kind}, not a pack; it has no {rest!r}")
     if rest is not None:
-        checkMember(kind, rest)
+        _checkMember(kind, rest)
 
 
 class _Member:
@@ -75,20 +75,20 @@ def _init(self, *args, **kwargs):
 
 def _getValue(self, membername):
     """The value of a (dotted) name."""
-    checkMember(self, membername)
+    _checkMember(self, membername)
     return functools.reduce(getattr, membername.split("."), self)
 
 
 def _setValue(self, membername, value):
     """Sets the value of a (dotted) name."""
-    checkMember(self, membername)
+    _checkMember(self, membername)
     *path, last = membername.split(".")
     setattr(functools.reduce(getattr, path, self), last, value)
 
 
 def _dataType(cls, membername):
     """The type of a (dotted) name as it was written."""
-    checkMember(cls, membername)
+    _checkMember(cls, membername)
     head, rest = splitPossiblyDottedName(membername)
     kind = cls.allParameters[head].unalteredType
     return kind if rest is None else unannotatedType(kind).dataType(rest)
@@ -128,6 +128,7 @@ def _makePack(classtype):
     classtype._is_parameterPack = True
     if "__init__" in own:
 
+        @functools.wraps(own["__init__"])
         def init(self, *args, **kwargs):
             _fill(self, {})
             own["__init__"](self, *args, **kwargs)

@@ -93,7 +93,7 @@ class TupleSerializer(Serializer):
         self._items = list(serializers)
 
     def default(self):
-        return tuple(item.default() for item in self._items)
+        return (item.default() for item in self._items)  # as in Slicer: spent once it was written
 
     def isIn(self, parameterNode, name):
         return self._items[0].isIn(parameterNode, f"{name}.0")

@@ -1,6 +1,5 @@
 """Taking type annotations apart."""
 
-import types
 import typing
 
 import slicer
@@ -34,7 +33,7 @@ def splitPossiblyDottedName(possiblyDottedName):
 def _alternatives(datatype):
     """The types of a union; a single type alone."""
     bare = unannotatedType(datatype)
-    united = typing.get_origin(bare) in (typing.Union, types.UnionType)
+    united = typing.get_origin(bare) is typing.Union  # as in Slicer, not `A | B`
     return [unannotatedType(item) for item in typing.get_args(bare)] if united else [bare]
 
 

@@ -9,7 +9,7 @@ import vtk
 
 from .default import Default, extractDefault
 from .parameterInfo import ParameterInfo
-from .parameterPack import checkMember
+from .parameterPack import _checkMember
 from .serializers import createSerializer
 from .util import splitAnnotations, splitPossiblyDottedName, unannotatedType
 
@@ -73,7 +73,7 @@ def _check(wrapper, name):
         known = ", ".join(wrapper.allParameters)
         raise ValueError(f"there is no parameter {head!r}; expected one of {known}")
     if rest is not None:
-        checkMember(unannotatedType(wrapper.allParameters[head].unalteredType), rest)
+        _checkMember(unannotatedType(wrapper.allParameters[head].unalteredType), rest)
     return head, rest
 
 

@@ -1,0 +1,83 @@
+"""Sample Data of the extension: Slicer's own head, and brains made by code, which need no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from meddiff.errors import BadInput
+from meddiff.volume import write
+
+from .display import show
+from .nodes import node_from_volume
+from .phantom import phantom
+
+__all__ = ["loadPhantom", "phantom", "registerSampleData"]
+
+CATEGORY = "MedDiffusion"
+ICONS = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
+MRHEAD = "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"
+SCHEME = "meddiffusion-phantom:"  # a URI of ours: what follows is a name in PHANTOMS
+VERSION = 1  # of the phantom: another number, another file in the cache
+PHANTOMS = {"T1": ("T1", False), "T2": ("T2", False), "FLAIR": ("FLAIR", False), "FLAIRLesion": ("FLAIR", True)}
+
+
+def registerSampleData() -> None:
+    """Adds the sources to the module Sample Data; call it when the application has started."""
+    from SampleData import SampleDataLogic
+
+    SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName="MedDiffusionMRHead",
+        uris=f"{slicer.util.TESTING_DATA_URL}SHA256/{MRHEAD}",
+        fileNames="MR-head.nrrd",
+        nodeNames="MRHead",
+        checksums=f"SHA256:{MRHEAD}",  # its thumbnail is Slicer's own, found by the name of the node
+    )
+    for name in PHANTOMS:
+        SampleDataLogic.registerCustomSampleDataSource(
+            category=CATEGORY,
+            sampleName=f"MedDiffusionPhantom{name}",
+            uris=f"{SCHEME}{name}",
+            fileNames=f"MedDiffusionPhantom{name}-{VERSION}.nrrd",
+            nodeNames=_title(name),
+            customDownloader=_onButton,
+            thumbnailFileName=str(ICONS / f"SamplePhantom{name}.png"),
+        )
+    # The panel calls the custom downloader, `SampleData.downloadSample` goes by the URI, through rules where it has any
+    if register := getattr(SampleDataLogic, "registerUrlRewriteRule", None):
+        register("MedDiffusionPhantom", _written)
+
+
+def loadPhantom(name: str = "T1", *, seed: int = 0) -> Any:
+    """A new volume node with the phantom `name` of PHANTOMS, in grey levels that suit it."""
+    if name not in PHANTOMS:
+        raise BadInput(f"the phantom is {name!r}; expected one of {', '.join(PHANTOMS)}")
+    contrast, lesion = PHANTOMS[name]
+    node = node_from_volume(phantom(contrast, seed=seed, lesion=lesion), _title(name))
+    show(node, "image")
+    return node
+
+
+def _title(name: str) -> str:
+    contrast, lesion = PHANTOMS[name]
+    return f"Phantom {contrast}{' with lesion' if lesion else ''}"
+
+
+def _onButton(source: Any) -> list[Any]:
+    """What the button of `source` in the panel Sample Data does."""
+    return [loadPhantom(uri.removeprefix(SCHEME)) for uri in source.uris]
+
+
+def _written(uri: str) -> str:
+    """A URI of ours as that of a file, written when it is asked for; every other as it is."""
+    if not uri.startswith(SCHEME):
+        return uri
+    name = uri.removeprefix(SCHEME)
+    path = Path(slicer.app.temporaryPath) / f"MedDiffusionPhantom{name}-{VERSION}.nrrd"
+    if not path.is_file():
+        contrast, lesion = PHANTOMS[name]
+        write(phantom(contrast, lesion=lesion), path)
+    return path.as_uri()

@@ -1,0 +1,1 @@
+"""Pictures of the panels, as a person sees them beside the views."""
