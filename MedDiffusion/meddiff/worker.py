@@ -247,10 +247,18 @@ def _system() -> dict[str, Any]:
 
         from .devices import survey
     except Exception as error:  # ImportError, or OSError for a library that does not fit
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         nothing = {"devices": [], "threads": os.cpu_count() or 1, "memory": 0, "free": 0}
-        return {**told, **nothing, "advice": f"PyTorch cannot be loaded: {reason}"}
-    return {**told, "torch": torch.__version__, **survey()}
+        return {**told, **nothing, "advice": f"PyTorch cannot be loaded: {_first_line(error)}"}
+    told |= {"torch": torch.__version__, **survey()}
+    try:
+        from . import job  # noqa: F401 - all that a run needs
+    except Exception as error:
+        told["advice"] = f"the engine cannot be loaded: {_first_line(error)}"
+    return told
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def own_input() -> int:

@@ -261,6 +261,10 @@ def test_a_second_run_has_the_model_and_gives_the_same_voxels(server: Server, jo
     told = server.hear("system")
     assert told["torch"] == torch.__version__ and told["threads"] >= 1
     assert told["devices"][-1]["name"] == "cpu" and told["devices"][-1]["works"] is True
+    server.say(run={**jobs[0], "recipe": "score-mri", "parameters": {"steps": 1000}})
+    server.hear("progress")
+    server.say(quit=True)
+    assert server.hear("error")["kind"] == "cancelled"
     assert server.end() == 0
 
 
@@ -282,16 +286,10 @@ def test_cancel_reaches_the_run_before_it_and_no_other(server: Server, job_file:
     assert server.process.wait(60) == 130
 
 
-@pytest.mark.parametrize("last", ["", '{"quit": true}\n'])
-def test_no_worker_outlives_slicer(server: Server, job_file: Path, tmp_path: Path, last: str) -> None:
+def test_no_worker_outlives_slicer(server: Server, job_file: Path, tmp_path: Path) -> None:
     server.hear("ready")
     server.say(run=json.loads(rewrite(job_file, recipe="score-mri", parameters={"steps": 1000}).read_text()))
     server.hear("progress")
-    assert server.process.stdin is not None
-    server.process.stdin.write(last)
-    if last:
-        server.process.stdin.flush()
-        assert server.hear("error")["kind"] == "cancelled"
     assert server.end() == 0
     assert not (tmp_path / "out").exists()
 
@@ -346,6 +344,15 @@ def test_models_are_kept_but_not_all_of_them(tiny_model: Path, tiny_card: Card) 
     assert third is not first
     save(tiny_card, {name: 2 * value for name, value in load_weights(tiny_model).items()}, tiny_model)
     assert keeper("tiny-brain", "cpu", "fp32") is not third  # other weights under the same name
+
+
+def test_an_engine_that_lacks_a_package_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker._system()["advice"] == ""
+    monkeypatch.setitem(sys.modules, "meddiff.job", None)
+    monkeypatch.delattr(meddiff, "job", raising=False)
+    told = worker._system()
+    assert told["torch"] == torch.__version__ and told["devices"]
+    assert told["advice"].startswith("the engine cannot be loaded: ")
 
 
 # --- devices in words -------------------------------------------------------------------------------------------------
