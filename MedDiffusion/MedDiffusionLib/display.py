@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from meddiff.errors import BadInput, choose
 from .nodes import require_node, require_voxels, title
 
 COLOURS = {"uncertainty": "Viridis", "residual": "Magma", "anomaly": "Inferno"}  # of the maps, by role
+GREY = "vtkMRMLColorTableNodeGrey"  # of every new volume
 ROLES = ("image", "labels", *COLOURS)
 BACKGROUND = 0.05  # of the range of a map: below it, nothing is shown
 TOP = 99.5  # percentile of the positive voxels that gets the last colour
@@ -78,7 +80,11 @@ def _show_segments(node: Any, role: str) -> None:
 
 def _show_image(node: Any, like: Any) -> None:
     display, model = _display(node), like.GetDisplayNode() if has_window(like) else None
+    colours = display.GetColorNode()
     with slicer.util.NodeModify(display):
+        if colours is not None and colours.GetName() in COLOURS.values():  # it has been a map before
+            display.SetAndObserveColorNodeID(GREY)
+            display.ApplyThresholdOff()
         if model is None or not _alike(_values(node), _values(like)):
             display.AutoWindowLevelOn()
             return
@@ -87,6 +93,18 @@ def _show_image(node: Any, like: Any) -> None:
         display.SetInterpolate(model.GetInterpolate())
         if model.GetColorNodeID():
             display.SetAndObserveColorNodeID(model.GetColorNodeID())
+
+
+def fix_window(node: Any, arrays: Sequence[NDArray[Any]]) -> None:
+    """One window for all of `arrays`, which `node` shows one after the other: so that they do not flicker."""
+    values = np.concatenate([_thin(array.reshape(-1), SAMPLES // len(arrays)) for array in arrays])
+    if not values.size:
+        return
+    low, high = np.percentile(values, [0.1, 99.9])
+    display = _display(node)
+    with slicer.util.NodeModify(display):
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(float(low), float(high) if high > low else float(low) + 1.0)
 
 
 def has_window(node: Any) -> bool:
@@ -111,8 +129,8 @@ def _values(node: Any) -> NDArray[np.float64]:
     return _thin(vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()).reshape(-1))
 
 
-def _thin(values: NDArray[Any]) -> NDArray[np.float64]:
-    values = values[:: max(1, values.size // SAMPLES)].astype(float)
+def _thin(values: NDArray[Any], count: int = SAMPLES) -> NDArray[np.float64]:
+    values = values[:: max(1, values.size // max(1, count))].astype(float)
     return values[np.isfinite(values)]
 
 
@@ -138,7 +156,6 @@ def _range(array: NDArray[Any]) -> tuple[float, float, float, float]:
     finite = array if array.dtype.kind in "iu" else array[np.isfinite(array)]
     positive, whole = _thin(finite[finite > 0]), array.dtype.kind in "iu"
     high = float(np.percentile(positive, TOP)) if positive.size else 1.0
-    high = max(1.0, float(np.ceil(high))) if whole else high
     low = float(np.percentile(_thin(finite), 100 - TOP)) if finite.size else 0.0
     low = low if low < -BACKGROUND * high else 0.0
     threshold = max(1.0, float(np.ceil(BACKGROUND * high))) if whole else BACKGROUND * high

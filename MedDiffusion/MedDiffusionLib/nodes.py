@@ -81,8 +81,11 @@ def require_voxels(node: Any, what: str = "volume") -> None:
     image = node.GetImageData()
     if image is None or not image.GetNumberOfPoints():
         raise BadInput(f"{title(node)} has no voxels in it; load it again or choose another {what}")
-    if image.GetPointData().GetScalars() is None:
-        raise BadInput(f"{title(node)} holds no numbers, such as tensors; expected a scalar volume; choose another")
+    scalars = image.GetPointData().GetScalars()
+    if scalars is None or scalars.IsA("vtkBitArray") or scalars.GetNumberOfTuples() != image.GetNumberOfPoints():
+        raise BadInput(
+            f"{title(node)} holds no numbers, or not one for every voxel; expected a scalar volume; choose another"
+        )
 
 
 def require_node(node: Any, class_name: str, what: str) -> None:

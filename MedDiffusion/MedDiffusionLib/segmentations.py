@@ -56,7 +56,7 @@ def labels_from_segmentation(
     overlaps: set[tuple[int, int]] = set()
     masks = _masks(segmentation, chosen, grid, _between(seg_node, reference_volume_node))
     for label, mask in sorted(masks, key=lambda found: found[0]) if len(chosen) > 1 else masks:
-        overlaps |= {(int(value), label) for value in np.unique(labels[mask]) if value}
+        overlaps |= {(int(value), label) for value in np.flatnonzero(np.bincount(labels[mask])) if value}
         labels[mask] = label
     names = {label: segmentation.GetSegment(one).GetName() for label, one in enumerate(chosen, start=1)}
     if not labels.any():

@@ -11,7 +11,7 @@ import slicer
 from meddiff.errors import BadInput, choose
 from meddiff.volume import Volume
 
-from .display import show
+from .display import fix_window
 from .hierarchy import proxy
 from .nodes import (
     CLASSES,
@@ -76,6 +76,9 @@ def sequence_from_volumes(
             frame.SetAndObserveImageData(image)
             target.SetDataNodeAtValue(frame, value)
     _browse(add_node(target))
+    shown = proxy(target)
+    if kind == "scalar" and shown is not None:
+        fix_window(shown, [volume.array for volume in volumes])
     return target
 
 
@@ -98,7 +101,7 @@ def browser_of(sequence_node: Any) -> Any:
 
 
 def _browse(sequence_node: Any) -> None:
-    """A browser at the first volume, whose node is shown with a window that suits it."""
+    """A browser at the first volume, and the node that shows it."""
     browser = browser_of(sequence_node)
     if browser is None:
         browser = add_node(new_node(BROWSER, f"{sequence_node.GetName()} browser"))
@@ -106,6 +109,3 @@ def _browse(sequence_node: Any) -> None:
     browser.SetSelectedItemNumber(0)
     # In Slicer the module Sequences has already done this.
     slicer.vtkSlicerSequencesLogic().UpdateProxyNodesFromSequences(browser)
-    shown = proxy(sequence_node)
-    if shown is not None:
-        show(shown, "labels" if shown.IsA(CLASSES["labelmap"]) else "image")

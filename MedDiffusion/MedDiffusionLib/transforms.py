@@ -60,7 +60,6 @@ def displacement_from_transform(node: Any, grid: Volume) -> NDArray[np.float64]:
     transform = node.GetTransformFromParent()
     if transform is None:
         raise BadInput(f"{title(node)} is empty; expected a transform; choose another")
-    transform.Update()
     moved = np.empty((*grid.shape, 3))
     for z in range(grid.shape[0]):  # slice by slice, to spare memory
         places = _places(grid, z)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,16 @@ def new_scene() -> Any:
     colours.AddDefaultColorNodes()
     scene.colours = colours
     return scene
+
+
+@contextmanager
+def own_scene() -> Iterator[Any]:
+    """A new scene for one test; what was `slicer.mrmlScene` before is so again."""
+    before = getattr(slicer, "mrmlScene", None)
+    try:
+        yield new_scene()
+    finally:
+        slicer.mrmlScene = before
 
 
 def know_surfaces() -> None:
@@ -140,17 +152,22 @@ def nodes_of(scene: Any) -> list[tuple[str, str]]:
     return sorted((node.GetClassName(), node.GetName() or "") for node in nodes)
 
 
+def give_cache(scene: Any, folder: Path) -> None:
+    """A scene unpacks .mrb files in its cache."""
+    cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    (folder / "cache").mkdir(exist_ok=True)
+    cache.SetRemoteCacheDirectory(str(folder / "cache"))
+    manager.SetCacheManager(cache)
+    scene.SetCacheManager(cache)
+    scene.SetDataIOManager(manager)
+
+
 def save_and_load(scene: Any, folder: Path) -> Any:
     """The scene after a way through a .mrb file, as `slicer.mrmlScene`."""
     if not scene.WriteToMRB(str(folder / "scene.mrb")):
         raise OSError("the scene was not written")
     loaded = new_scene()
-    cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
-    (folder / "cache").mkdir(exist_ok=True)
-    cache.SetRemoteCacheDirectory(str(folder / "cache"))
-    manager.SetCacheManager(cache)
-    loaded.SetCacheManager(cache)
-    loaded.SetDataIOManager(manager)
+    give_cache(loaded, folder)
     if not loaded.ReadFromMRB(str(folder / "scene.mrb"), True):
         raise OSError("the scene was not read")
     return loaded

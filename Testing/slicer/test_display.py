@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import mrml
@@ -22,9 +23,10 @@ ARRAYS = {
 }
 
 
-@pytest.fixture
-def scene() -> Any:
-    return mrml.new_scene()
+@pytest.fixture(autouse=True)
+def scene() -> Iterator[Any]:
+    with mrml.own_scene() as made:
+        yield made
 
 
 def head(dtype: str = "float32", top: float = 1000) -> np.ndarray:
@@ -95,6 +97,13 @@ def test_nothing_to_look_like(scene: Any, like: str) -> None:
     show(node, "image", like=source)
     assert node.GetDisplayNode().GetAutoWindowLevel()
     assert node.GetDisplayNode().GetWindow() > 0
+
+
+def test_a_map_becomes_an_image_again(scene: Any) -> None:
+    node, fresh = mrml.volume_node(head()), mrml.volume_node(head())
+    show(node, "anomaly")
+    show(node, "image")
+    assert np.array_equal(pixels(node), pixels(fresh))
 
 
 # --- maps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from MedDiffusionLib.sequences import sequence_from_volumes
 AWKWARD = "quo\"te 'single' <tag> & ; : % %3A %25 {} [] \\ / é ü 漢 🧠 \t tab \n line"
 
 
-@pytest.fixture
-def scene() -> Any:
-    return mrml.new_scene()
+@pytest.fixture(autouse=True)
+def scene() -> Iterator[Any]:
+    with mrml.own_scene() as made:
+        yield made
 
 
 @pytest.fixture

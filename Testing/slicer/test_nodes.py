@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ MM = 1e-6
 SENTENCE = 30  # letters that a sentence for people has at least
 
 
-@pytest.fixture
-def scene() -> Any:
-    return mrml.new_scene()
+@pytest.fixture(autouse=True)
+def scene() -> Iterator[Any]:
+    with mrml.own_scene() as made:
+        yield made
 
 
 def ramp(shape: tuple[int, ...] = (3, 4, 5), dtype: str = "float32") -> np.ndarray:
@@ -296,6 +298,24 @@ def test_empty_nodes(scene: Any) -> None:
     image.SetDimensions(2, 2, 2)
     node.SetAndObserveImageData(image)
     assert "no numbers" in refusal(volume_from_node, node)
+    short, bits = vtk.vtkFloatArray(), vtk.vtkBitArray()
+    short.SetNumberOfTuples(3)
+    bits.SetNumberOfTuples(8)
+    for scalars in (short, bits):
+        image.GetPointData().SetScalars(scalars)
+        assert "one for every voxel" in refusal(volume_from_node, node)
+
+
+def test_tensors(scene: Any) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLDiffusionTensorVolumeNode", "DTI")
+    image, tensors = vtk.vtkImageData(), vtk.vtkFloatArray()
+    image.SetDimensions(2, 2, 2)
+    tensors.SetNumberOfComponents(9)
+    tensors.SetNumberOfTuples(8)
+    image.GetPointData().SetTensors(tensors)
+    node.SetAndObserveImageData(image)
+    assert "“DTI” holds no numbers" in refusal(volume_from_node, node)
+    assert "“DTI” holds no numbers" in refusal(vector_from_node, node)
 
 
 def test_a_header_without_a_place(scene: Any) -> None:
@@ -303,6 +323,9 @@ def test_a_header_without_a_place(scene: Any) -> None:
         ijk_to_ras = np.eye(4)
         ijk_to_ras[0, 3] = bad
         assert "without size or place" in refusal(volume_from_node, mrml.volume_node(ramp(), ijk_to_ras))
+    flat = mrml.volume_node(ramp())
+    flat.SetSpacing(1, 0, 1)
+    assert "without size or place" in refusal(volume_from_node, flat)
 
 
 def test_complex_voxels_and_wrong_targets(scene: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ NAMES = {1: "core", 2: "oedema"}
 REPRESENTATION = "Binary labelmap"
 
 
-@pytest.fixture
-def scene() -> Any:
-    return mrml.new_scene()
+@pytest.fixture(autouse=True)
+def scene() -> Iterator[Any]:
+    with mrml.own_scene() as made:
+        yield made
 
 
 def labelled(
@@ -240,6 +242,26 @@ def test_segments_in_layers_of_their_own(scene: Any) -> None:
     assert names == {1: "s3", 2: "s1"}
 
 
+def test_segments_that_are_cropped(scene: Any) -> None:
+    """Slicer keeps no more of a segment than the box around it."""
+    rng = np.random.default_rng(14)
+    source, labels = labelled(rng, (6, 7, 8), count=2)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    mask = np.zeros(labels.shape, np.uint8)
+    mask[2:4, 3:6, 1:5] = labels.array[2:4, 3:6, 1:5]
+    mask[2, 3, 1] = mask[3, 5, 4] = 1
+    cut = vtk.vtkExtractVOI()
+    cut.SetInputData(mrml.vtk_image(mask))
+    cut.SetVOI(1, 4, 3, 5, 2, 3)
+    cut.Update()
+    image = slicer.vtkOrientedImageData()
+    image.DeepCopy(cut.GetOutput())
+    image.SetImageToWorldMatrix(mrml.matrix(mrml.LPS @ labels.affine))
+    assert image.GetExtent() == (1, 4, 3, 5, 2, 3)
+    node.AddSegmentFromBinaryLabelmapRepresentation(image, "box")
+    assert np.array_equal(labels_from_segmentation(node, source)[0].array, mask)
+
+
 def test_a_segmentation_on_another_grid(scene: Any) -> None:
     """A box drawn on a coarse grid that reaches beyond the volume, sampled at the voxels of the volume."""
     source = mrml.volume_node(np.zeros((8, 8, 8), np.float32))
@@ -287,6 +309,21 @@ def test_a_segmentation_under_a_warp(scene: Any) -> None:
     assert np.array_equal(back.array[:, 1:], labels.array[:, :-1])
 
 
+def test_labels_are_not_mixed_between_voxels(scene: Any) -> None:
+    """Label 2 beside background is never label 1, wherever the grids meet."""
+    rng = np.random.default_rng(15)
+    source, labels = labelled(rng, (6, 7, 8))
+    labels = labels.with_array((labels.array > 0) * 2)
+    node = segmentation_from_labels(labels, {1: "absent", 2: "lesion"}, "result")
+    shift = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+    step = np.eye(4)
+    step[:3, 3] = (mrml.LPS @ labels.affine @ [0.4, 0.4, 0.4, 0])[:3]
+    shift.SetMatrixTransformToParent(mrml.matrix(step))
+    mrml.put_under(node, shift)
+    back, _names = labels_from_segmentation(node, source)
+    assert np.array_equal(back.array, labels.array)
+
+
 def test_overlap_is_said_and_the_later_segment_wins(scene: Any) -> None:
     source = mrml.volume_node(np.zeros((2, 3, 4), np.float32))
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
@@ -305,14 +342,16 @@ def test_overlap_is_said_and_the_later_segment_wins(scene: Any) -> None:
 
 
 def test_a_segmentation_of_surfaces(scene: Any) -> None:
-    """A sphere of 10 mm is filled to its volume, and its node keeps its surfaces alone."""
+    """A sphere on an oblique grid is filled voxel by voxel, and its node keeps its surfaces alone."""
     mrml.know_surfaces()
-    source = mrml.volume_node(np.zeros((30, 30, 30), np.float32))
+    ijk_to_ras = np.eye(4)
+    ijk_to_ras[:3, :3] = mrml.rotation(np.random.default_rng(0)) * 0.5
+    source = mrml.volume_node(np.zeros((30, 30, 30), np.float32), ijk_to_ras)
     ball = vtk.vtkSphereSource()
-    ball.SetRadius(10)
-    ball.SetCenter(15, 14, 13)
-    ball.SetPhiResolution(60)
-    ball.SetThetaResolution(60)
+    ball.SetRadius(4)
+    ball.SetCenter(*(ijk_to_ras @ [15, 14, 13, 1])[:3])
+    ball.SetPhiResolution(90)
+    ball.SetThetaResolution(90)
     ball.Update()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "model")
     node.SetSourceRepresentationToClosedSurface()
@@ -320,7 +359,7 @@ def test_a_segmentation_of_surfaces(scene: Any) -> None:
     back, names = labels_from_segmentation(node, source)
     assert names == {1: "ball"}
     z, y, x = np.indices(back.shape)
-    assert (back.array != ((x - 15) ** 2 + (y - 14) ** 2 + (z - 13) ** 2 < 100)).mean() < 0.01
+    assert np.array_equal(back.array, (x - 15) ** 2 + (y - 14) ** 2 + (z - 13) ** 2 < 64)
     assert not node.GetSegmentation().ContainsRepresentation(REPRESENTATION)
 
 

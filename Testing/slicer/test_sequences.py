@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from MedDiffusionLib.sequences import browser_of, sequence_from_volumes, volumes
 from MedDiffusionLib.transforms import transform_from_matrix
 
 
-@pytest.fixture
-def scene() -> Any:
-    return mrml.new_scene()
+@pytest.fixture(autouse=True)
+def scene() -> Iterator[Any]:
+    with mrml.own_scene() as made:
+        yield made
 
 
 @pytest.fixture
@@ -71,20 +73,44 @@ def test_the_index_orders(scene: Any, frames: list[Volume]) -> None:
 
 
 def test_it_can_be_browsed(scene: Any, frames: list[Volume]) -> None:
-    """The browser stands at the first volume, and its node is shown with a window that suits it, at every step."""
+    """The browser stands at the first volume; its node shows every one, in the same window."""
     node = sequence_from_volumes(frames, "cine")
     browser, shown = browser_of(node), hierarchy.proxy(node)
     assert browser.GetSelectedItemNumber() == 0
     assert browser.GetMasterSequenceNode() is node
     assert shown.GetScene() is scene
     window = shown.GetDisplayNode().GetWindow()
-    assert 30 < window < 200
+    assert 90 < window <= 100
     for step, frame in enumerate(frames):
         browser.SetSelectedItemNumber(step)
         slicer.vtkSlicerSequencesLogic().UpdateProxyNodesFromSequences(browser)
         assert np.array_equal(mrml.voxels(hierarchy.proxy(node)), frame.array)
         assert hierarchy.proxy(node) is shown
-        assert shown.GetDisplayNode().GetWindow() == pytest.approx(window, rel=0.5)
+        assert shown.GetDisplayNode().GetWindow() == window
+
+
+@pytest.mark.parametrize("module", [False, True])
+def test_one_window_suits_all(scene: Any, frames: list[Volume], module: bool) -> None:
+    """From an empty volume to a bright one, with the module Sequences and without it."""
+    logic = slicer.vtkSlicerSequencesLogic() if module else None
+    if logic is not None:
+        logic.SetMRMLScene(scene)
+    frames = [frame.with_array(frame.array * step) for step, frame in enumerate(frames)]
+    node = sequence_from_volumes(frames, "cine")
+    shown = hierarchy.proxy(node).GetDisplayNode()
+    for step in range(4):
+        browser_of(node).SetSelectedItemNumber(step)
+        slicer.vtkSlicerSequencesLogic().UpdateProxyNodesFromSequences(browser_of(node))
+        assert shown.GetWindowLevelMin() == pytest.approx(0, abs=1)
+        assert shown.GetWindowLevelMax() == pytest.approx(300, rel=0.1)
+
+
+@pytest.mark.parametrize("value", [0, 7, np.nan])
+def test_flat_volumes_have_a_window(scene: Any, frames: list[Volume], value: float) -> None:
+    flat = [frame.with_array(np.full(frame.shape, value, np.float32)) for frame in frames]
+    shown = hierarchy.proxy(sequence_from_volumes(flat, "cine")).GetDisplayNode()
+    assert np.isfinite(shown.GetWindow())
+    assert np.isnan(value) or shown.GetWindow() > 0
 
 
 def test_label_maps_in_a_sequence(scene: Any, frames: list[Volume]) -> None:
@@ -97,12 +123,16 @@ def test_label_maps_in_a_sequence(scene: Any, frames: list[Volume]) -> None:
 def test_a_sequence_is_filled(scene: Any, frames: list[Volume]) -> None:
     node = sequence_from_volumes(frames, "mine")
     shown, nodes = hierarchy.proxy(node), scene.GetNumberOfNodes()
+    browser_of(node).SetSelectedItemNumber(3)
     assert sequence_from_volumes(frames[::-1][:2], "other", "step", node=node) is node
     assert scene.GetNumberOfNodes() == nodes
     assert node.GetName() == "mine"
     assert hierarchy.proxy(node) is shown
     assert np.array_equal(mrml.voxels(shown), frames[3].array)
-    assert all(map(same, volumes_from_sequence(node), [frames[3], frames[2]]))
+    assert browser_of(node).GetSelectedItemNumber() == 0
+    back = volumes_from_sequence(node)
+    assert len(back) == 2
+    assert all(map(same, back, [frames[3], frames[2]]))
 
 
 def test_one_volume_is_a_sequence(scene: Any, frames: list[Volume]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ RAS = np.array([-1.0, -1.0, 1.0])  # LPS to RAS
 MM = 1e-6
 
 
-@pytest.fixture
-def scene() -> Any:
-    return mrml.new_scene()
+@pytest.fixture(autouse=True)
+def scene() -> Iterator[Any]:
+    with mrml.own_scene() as made:
+        yield made
 
 
 def random_grid(rng: np.random.Generator, shape: tuple[int, int, int] = (4, 5, 6)) -> Volume:
