@@ -12,6 +12,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from meddiff.errors import BadInput, choose
 
+from .hierarchy import proxy
 from .nodes import require_node, require_voxels, title
 
 COLOURS = {"uncertainty": "Viridis", "residual": "Magma", "anomaly": "Inferno"}  # of the maps, by role
@@ -36,9 +37,11 @@ ANCHORS = {
 def show(node: Any, role: str, *, like: Any = None) -> None:
     """Gives `node` the window, the colours and the threshold of its role; an image those of `like`; raises `BadInput`.
 
-    What is in the views stays.
+    What is in the views stays. Of a sequence, the node that shows its volumes is meant.
     """
     choose(role, ROLES, "display role")
+    sequence = isinstance(node, slicer.vtkMRMLSequenceNode)
+    node = proxy(node) if sequence else node
     if isinstance(node, slicer.vtkMRMLSegmentationNode):
         _show_segments(node, role)
         return
@@ -48,7 +51,7 @@ def show(node: Any, role: str, *, like: Any = None) -> None:
         _require_role(node, role, "vtkMRMLLabelMapVolumeNode", "labels")
         _display(node)  # a label map looks right by itself
     elif role == "image":
-        _show_image(node, like)
+        _show_image(node, like, keep=sequence)
     else:
         _show_map(node, COLOURS[role])
 
@@ -78,7 +81,8 @@ def _show_segments(node: Any, role: str) -> None:
 # Images
 
 
-def _show_image(node: Any, like: Any) -> None:
+def _show_image(node: Any, like: Any, *, keep: bool) -> None:
+    """Without a model, Slicer chooses the window, unless one was made for the whole sequence: then that is kept."""
     display, model = _display(node), like.GetDisplayNode() if has_window(like) else None
     colours = display.GetColorNode()
     with slicer.util.NodeModify(display):
@@ -86,7 +90,7 @@ def _show_image(node: Any, like: Any) -> None:
             display.SetAndObserveColorNodeID(GREY)
             display.ApplyThresholdOff()
         if model is None or not _alike(_values(node), _values(like)):
-            display.AutoWindowLevelOn()
+            display.SetAutoWindowLevel(display.GetAutoWindowLevel() if keep else True)
             return
         display.AutoWindowLevelOff()
         display.SetWindowLevel(model.GetWindow(), model.GetLevel())

@@ -13,7 +13,9 @@ from test_nodes import plain, refusal
 from vtk.util.numpy_support import vtk_to_numpy
 
 from MedDiffusionLib.display import colour_map, show
+from MedDiffusionLib.hierarchy import proxy
 from MedDiffusionLib.segmentations import segmentation_from_labels
+from MedDiffusionLib.sequences import sequence_from_volumes
 
 MAPS = ("uncertainty", "residual", "anomaly")
 ARRAYS = {
@@ -104,6 +106,21 @@ def test_a_map_becomes_an_image_again(scene: Any) -> None:
     show(node, "anomaly")
     show(node, "image")
     assert np.array_equal(pixels(node), pixels(fresh))
+
+
+def test_a_sequence_is_shown_by_its_node(scene: Any) -> None:
+    source = mrml.volume_node(head())
+    source.GetDisplayNode().AutoWindowLevelOff()
+    source.GetDisplayNode().SetWindowLevel(321, 123)
+    node = sequence_from_volumes([plain(head()), plain(head() * 0.9)], "cine")
+    shown = proxy(node).GetDisplayNode()
+    window = shown.GetWindow()
+    show(node, "image")
+    assert (shown.GetWindow(), shown.GetAutoWindowLevel()) == (window, 0)
+    show(node, "image", like=source)
+    assert (shown.GetWindow(), shown.GetLevel()) == (321, 123)
+    scene.RemoveNode(proxy(node))
+    assert "no volume" in refusal(show, node, "image")
 
 
 # --- maps
