@@ -200,7 +200,7 @@ def to_file(node: Any, path: str | Path) -> Path:
         single = volume.array.astype(np.float32, copy=False)
     if single is not volume.array:
         _require_representable(volume.array, single, node)
-    write(volume.with_array(single), path)
+    write(volume.with_array(single), path, compress=False)  # a file for minutes, written while people wait
     return Path(path)
 
 
