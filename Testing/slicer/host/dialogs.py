@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import reports
 
 raw = object.__getattribute__
-PATIENCE_MS = 60_000  # a dialog that the test's answer did not close is closed by force
+PATIENCE = 60.0  # seconds; a dialog that the test's answer did not close is closed by force
 
 
 def run(dialog: QtWidgets.QDialog) -> int:
-    """`dialog.exec_()`: the answer is a button of a message box, a function of the dialog, or a result code."""
+    """`dialog.exec_()`: the answer is a button of a message box, a function of the dialog, or a result code.
+
+    Events are processed here rather than in a loop of Qt: the application's own loop does not run in a test, so that
+    an inner one would carry out `deleteLater` on the dialog that is being shown.
+    """
     box = dialog if isinstance(dialog, QtWidgets.QMessageBox) else None
     title = QtWidgets.QWidget.windowTitle(dialog)
     text = QtWidgets.QMessageBox.text(box) if box else ""
     default = escape(box) if box else QtWidgets.QDialog.DialogCode.Rejected
     answer = reports.answer(type(dialog).__name__, title, text, default)
-    QtCore.QTimer.singleShot(0, lambda: reports.guarded(give, f"the answer to {title!r}", dialog, answer))
-    late = QtCore.QTimer(dialog)
-    raw(late, "setSingleShot")(True)
-    raw(late, "timeout").connect(lambda: QtWidgets.QDialog.reject(dialog))
-    raw(late, "start")(PATIENCE_MS)
-    return raw(dialog, "exec")()
+    QtWidgets.QWidget.setWindowModality(dialog, QtCore.Qt.WindowModality.ApplicationModal)
+    QtWidgets.QWidget.show(dialog)
+    QtWidgets.QApplication.processEvents()
+    reports.guarded(give, f"the answer to {title!r}", dialog, answer)
+    end = time.monotonic() + PATIENCE
+    while QtWidgets.QWidget.isVisible(dialog):
+        QtWidgets.QApplication.processEvents()
+        if time.monotonic() > end:
+            QtWidgets.QDialog.reject(dialog)
+        time.sleep(0.001)
+    return QtWidgets.QDialog.result(dialog)
 
 
 def give(dialog: QtWidgets.QDialog, answer: Any) -> None:
@@ -67,8 +77,15 @@ def replace_static() -> None:
         (QtWidgets.QMessageBox, "critical"): QtWidgets.QMessageBox.StandardButton.Ok,
         (QtWidgets.QMessageBox, "about"): None,
     }
+    QtGui.QDesktopServices.openUrl = staticmethod(open_url)  # type: ignore[method-assign]
     for (kind, name), default in cancelled.items():
         setattr(kind, name, staticmethod(static(f"{kind.__name__}.{name}", default)))
+
+
+def open_url(url: QtCore.QUrl) -> bool:
+    """Takes the place of QDesktopServices.openUrl: nothing opens."""
+    reports.opened.append(url.toString())
+    return True
 
 
 def static(kind: str, default: Any) -> Any:

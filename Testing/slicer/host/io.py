@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import slicer
+import vtk
 from PySide6 import QtCore
 
 from .classes import stand_in
@@ -79,7 +80,7 @@ class qSlicerCoreIOManager(QtCore.QObject):
             nodes = self._load(kind, path, properties)
         except RuntimeError as error:
             if messages is not None:
-                messages.AddMessage(slicer.vtkMRMLMessageCollection().ErrorEvent, str(error))
+                messages.AddMessage(vtk.vtkCommand.ErrorEvent, str(error))
             return False
         for node in nodes:
             if loaded is not None:

@@ -260,13 +260,18 @@ class qSlicerModuleManager(QtCore.QObject):
         setattr(slicer.moduleNames, module.name, module.name)
         signals.emit(self, "moduleLoaded", module.name)
 
-    def _remove(self, name: str) -> None:
-        """Unloads: `cleanup` of the widget is called through the signal, then all traces go."""
-        signals.emit(self, "moduleAboutToBeUnloaded", name)
-        module = self._factory._modules.pop(name)
+    def _remove(self, name: str) -> Any:
+        """Unloads: leaves the panel, has `cleanup` called by the signal, drops all traces; returns the panel."""
+        module = self._factory._modules[name]
         widget = getattr(module, "_widget", None)
-        if widget is not None:
-            widget.delete()
+        if widget is not None and widget.isEntered:
+            widget.exit()
+        signals.emit(self, "moduleAboutToBeUnloaded", name)
+        del self._factory._modules[name]
+        self._forget(name)
+        return widget
+
+    def _forget(self, name: str) -> None:
         for owner, attribute in (
             (slicer.modules, name.lower()),
             (slicer.modules, f"{name}Instance"),

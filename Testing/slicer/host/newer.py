@@ -1,6 +1,7 @@
 """Names that Qt gained after 5.15: Slicer is built with Qt 5 or 6, so an extension may not use them.
 
-`qt6_only.json` lists them by class: what PySide6 has and PySide2 5.15 has not.
+`qt6_only.json` lists them by class ("" for the classes themselves): what the stubs of PyQt6 6.12 have, those of
+PyQt5 5.15 have not, and PySide6 offers.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 FILE = Path(__file__).with_name("qt6_only.json")
 
 
 @cache
 def listed() -> dict[str, frozenset[str]]:
-    if not FILE.is_file():
-        return {}
     return {name: frozenset(names) for name, names in json.loads(FILE.read_text(encoding="utf-8")).items()}
 
 
@@ -25,7 +26,24 @@ def than_qt5(kind: type, name: str) -> bool:
     return any(name in listed().get(base.__name__, ()) for base in kind.__mro__)
 
 
-@cache
 def module_name(name: str) -> bool:
     """Whether a class or function of the whole namespace exists in Qt 6 only."""
-    return name in listed().get("", ())
+    return name in listed()[""]
+
+
+class Newer:
+    """In the place of a name that only Qt 6 has."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        raise AttributeError(f"{kind.__name__} has no attribute '{self.name}' in Qt 5; Slicer is built with either")
+
+
+def forbid(modules: tuple[ModuleType, ...]) -> None:
+    """Takes the names from the classes, so that static functions and enums are refused too."""
+    for name, names in listed().items():
+        found = next((getattr(module, name) for module in modules if name and hasattr(module, name)), None)
+        for one in names if found is not None else ():
+            setattr(found, one, Newer(one))

@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
-from types import MethodType
+from types import MethodType, ModuleType
 from typing import Any
 
 import shiboken6
-from PySide6 import QtCore, QtGui, QtNetwork, QtUiTools, QtWidgets
+from PySide6 import QtCore, QtWidgets
 
 from . import dialogs, newer, signals
 from .signals import ContractError, SignalProxy, outward, raw
@@ -22,6 +22,7 @@ from .signals import ContractError, SignalProxy, outward, raw
 HOST = str(Path(__file__).parent)
 SETTERS = {"pos": "move", "size": "resize"}  # properties whose setter is not set<Name>
 loading_ui: list[Any] = []  # the .ui files being loaded
+CLASHES: dict[type, Any] = {}  # classes with a __getattribute__ of their own, and that
 STATIC = {"singleShot"}  # a property and a static function of the same name: an object has the property
 
 
@@ -29,7 +30,7 @@ class NativeMethod:
     """A bound method of Qt; lists in its result become tuples."""
 
     def __init__(self, owner: QtCore.QObject, name: str) -> None:
-        self.__function, self.__key = raw(owner, name), (id(owner), name)
+        self.__function, self.__key = native(owner, name), (id(owner), name)
         self.__qualname__ = f"{type(owner).__name__}.{name}"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,6 +44,12 @@ class NativeMethod:
 
     def __repr__(self) -> str:
         return f"<method {self.__qualname__}>"
+
+
+def native(self: QtCore.QObject, name: str) -> Any:
+    """A bound attribute of Qt, also where a static function has the same name (`QFile.exists`)."""
+    own = next((CLASHES[base] for base in type(self).__mro__ if base in CLASHES), raw)
+    return own(self, name)
 
 
 def is_native(kind: type) -> bool:
@@ -166,9 +173,11 @@ def put(self: QtCore.QObject, name: str, value: Any) -> None:
         write(self, name, value)
     elif what in ("special", "method", "signal", "value", "python"):
         raise ContractError(f"'{name}' of {class_name(kind)} is no property and cannot be overwritten")
+    elif name.startswith("_") and by_host():
+        raw_set(self, name, value)
     elif what == "missing" and name in dynamic_properties(self):
         raw(self, "setProperty")(name, value)
-    elif derived or (name.startswith("_") and by_host()):
+    elif derived:
         raw_set(self, name, value)
     else:
         raise ContractError(f"'{name}' does not exist on {class_name(kind)}, and C++ objects get no new attributes")
@@ -186,10 +195,9 @@ def dynamic_properties(self: QtCore.QObject) -> set[str]:
 
 def read(self: QtCore.QObject, name: str) -> Any:
     """The value of a Qt property; through its getter where it has one, which keeps the types."""
-    getter = getattr(native_base(type(self)), name, None)
-    if getter is None or name in STATIC:
+    if name in STATIC or not hasattr(native_base(type(self)), name):
         return outward(raw(self, "property")(name))
-    return outward(getter(self))
+    return outward(native(self, name)())
 
 
 def write(self: QtCore.QObject, name: str, value: Any) -> None:
@@ -239,6 +247,11 @@ def find_child(self: QtCore.QObject, kind: Any = QtCore.QObject, name: str = "")
     return next(iter(find_children(self, kind, name)), None)
 
 
+def set_parent(self: QtCore.QObject, parent: Any, *flags: Any) -> None:
+    """PythonQt takes 0 for no parent."""
+    native(self, "setParent")(None if isinstance(parent, int) and parent == 0 else parent, *flags)
+
+
 def execute(self: QtCore.QObject, *args: Any) -> Any:
     """`exec_`: a dialog is answered by the test, anything else runs."""
     if isinstance(self, QtWidgets.QDialog):
@@ -258,15 +271,18 @@ SPECIAL: dict[str, Any] = {
     "findChild": find_child,
     "findChildren": find_children,
     "delete": shiboken6.delete,
+    "setParent": set_parent,
 }
 EXECUTE = ("exec_", "exec")
 
 
-def install() -> None:
-    """Changes QObject and the subclasses that bring their own __setattr__, once per process."""
-    QtCore.QObject.__getattribute__ = get  # type: ignore[method-assign]
-    for module in (QtCore, QtGui, QtWidgets, QtNetwork, QtUiTools):
-        for name in dir(module):  # PySide loads a class when it is first asked for
-            kind = getattr(module, name)
-            if isinstance(kind, type) and issubclass(kind, QtCore.QObject):
-                kind.__setattr__ = put  # type: ignore[method-assign]
+def install(modules: tuple[ModuleType, ...]) -> None:
+    """Gives QObject and all its subclasses this protocol, once per process."""
+    found = [getattr(module, name) for module in modules for name in dir(module)]  # PySide loads them when asked for
+    kinds = {kind for kind in found if isinstance(kind, type) and issubclass(kind, QtCore.QObject)}
+    common = QtCore.QObject.__getattribute__
+    CLASHES.update({kind: kind.__getattribute__ for kind in kinds if kind.__getattribute__ is not common})
+    for kind in kinds:
+        kind.__setattr__ = put  # type: ignore[method-assign]
+        if kind is QtCore.QObject or kind in CLASHES:
+            kind.__getattribute__ = get  # type: ignore[method-assign]

@@ -24,8 +24,19 @@ def build() -> types.ModuleType:
             if not name.startswith("_") and name not in PYSIDE_ONLY and not newer.module_name(name):
                 setattr(module, name, getattr(source, name))
     module.QUiLoader = UiLoader  # type: ignore[attr-defined]
+    menu_takes_anything(QtWidgets.QMenu)
     module.__getattr__ = missing  # type: ignore[method-assign]
     return module
+
+
+def menu_takes_anything(kind: Any) -> None:
+    """`QMenu(x)`: PythonQt takes what is no widget as the title; Slicer's own panel of the developer does that."""
+    native = kind.__init__
+
+    def init(self: Any, *args: Any) -> None:
+        native(self, *(arg if isinstance(arg, str | QtWidgets.QWidget | None) else str(arg) for arg in args))
+
+    kind.__init__ = init
 
 
 def missing(name: str) -> Any:

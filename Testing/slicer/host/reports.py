@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from PySide6 import QtCore
+
 
 @dataclass(frozen=True)
 class SlotError:
@@ -49,12 +51,14 @@ slot_errors: list[SlotError] = []
 messages: list[Message] = []
 dialogs: list[Dialog] = []
 status: list[str] = []
+opened: list[str] = []  # addresses and files that were to be opened in a browser
+warnings: list[str] = []  # what Qt warned of
 answers: deque[Any] = deque()
 
 
 def clear() -> None:
     """Forgets all, unused answers too."""
-    for record in (slot_errors, messages, dialogs, status):
+    for record in (slot_errors, messages, dialogs, status, opened, warnings):
         record.clear()
     answers.clear()
 
@@ -84,6 +88,21 @@ def catch_hooks() -> None:
         before(kind, error, trace)
 
     sys.excepthook = hook
+
+
+NOISE = ("This plugin does not support propagateSizeHints",)
+
+
+def catch_warnings() -> None:
+    """Keeps and prints what Qt warns of, less what only the off-screen platform says."""
+
+    def handle(kind: QtCore.QtMsgType, _context: Any, text: str) -> None:
+        if kind in (QtCore.QtMsgType.QtDebugMsg, QtCore.QtMsgType.QtInfoMsg) or text.startswith(NOISE):
+            return
+        warnings.append(text)
+        sys.stderr.write(f"Qt: {text}\n")
+
+    QtCore.qInstallMessageHandler(handle)
 
 
 def answer(kind: str, title: str, text: str, default: Any) -> Any:

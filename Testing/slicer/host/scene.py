@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,15 +41,21 @@ PERCEPTUAL = ("viridis", "plasma", "inferno", "magma", "cividis")  # colour file
 
 
 def write_share(folder: Path) -> None:
-    """The application's files that slicer-core reads when they are there: perceptually uniform colour tables."""
+    """The application's files that slicer-core reads when they are there: perceptually uniform colour tables, and
+    `GenericColors`, which label maps have by default (with colours of our own)."""
     from matplotlib import colormaps
 
     (folder / "ColorFiles").mkdir(parents=True, exist_ok=True)
-    for name in PERCEPTUAL:
-        rows = (colormaps[name](range(256)) * 255).round().astype(int)
-        lines = [f"{place} {place} {red} {green} {blue} 255" for place, (red, green, blue, _) in enumerate(rows)]
+    hues = [colorsys.hsv_to_rgb(0.618 * label % 1, 0.55, 0.9) if label else (0.0, 0.0, 0.0) for label in range(256)]
+    tables = {name.capitalize(): colormaps[name](range(256))[:, :3] for name in PERCEPTUAL}
+    for name, rows in {**tables, "GenericColors": hues}.items():
+        colours = (" ".join(str(round(255 * part)) for part in row) for row in rows)
+        lines = [
+            f"{place} {place} {colour} {0 if rows is hues and not place else 255}"
+            for place, colour in enumerate(colours)
+        ]
         text = "\n".join(["# Color table file", f"# {name}, 256 values", *lines, ""])
-        (folder / "ColorFiles" / f"{name.capitalize()}.txt").write_text(text, encoding="utf-8")
+        (folder / "ColorFiles" / f"{name}.txt").write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -72,6 +79,7 @@ class ApplicationScene:
         self.application.SetShareDirectory("share")
         write_share(Path(home, "share"))
         self.application.SetMRMLScene(self.scene)
+        self._cache(str(Path(home, "cache")))
         self.application.SetSliceLogics(vtk.vtkCollection())
         self.application.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
@@ -86,6 +94,16 @@ class ApplicationScene:
         self.scene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, self._on_imported)
         self.scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._on_closed)
         self._at_start = self._identifiers()
+
+    def _cache(self, folder: str) -> None:
+        """The managers of downloads, whose folder bundles are unpacked into."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+        cache.SetRemoteCacheDirectory(folder)
+        cache.SetMRMLScene(self.scene)
+        manager.SetCacheManager(cache)
+        self.scene.SetCacheManager(cache)
+        self.scene.SetDataIOManager(manager)
 
     def _logic(self, name: str, kind: str) -> Any:
         logic = getattr(slicer, kind)()
@@ -113,10 +131,8 @@ class ApplicationScene:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_removed(self, _scene: Any, _event: str, node: Any) -> None:
-        if self.scene.IsClosing() or node is None or node.IsA("vtkMRMLSubjectHierarchyNode"):
-            return
-        hierarchy = self.hierarchy()
-        item = hierarchy.GetItemByDataNode(node)
+        hierarchy = self.scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+        item = hierarchy.GetItemByDataNode(node) if hierarchy is not None and node is not None else 0
         if item:
             hierarchy.RemoveItem(item, False, False)
 
@@ -125,7 +141,7 @@ class ApplicationScene:
             self._add_item(self.scene.GetNthNode(index))
 
     def _on_closed(self, *_: Any) -> None:
-        self.hierarchy()
+        self.hierarchy().RemoveAllItems(False)  # the folders
 
     def restore(self) -> None:
         """A scene as at the start: the singletons that modules made (parameter nodes) go too."""

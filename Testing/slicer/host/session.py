@@ -49,7 +49,8 @@ class Host:
         self.pip = pip  # what the code under test asked pip for; nothing is installed
 
         self.slot_errors, self.messages, self.dialogs = reports.slot_errors, reports.messages, reports.dialogs
-        self.status, self._answers = reports.status, reports.answers
+        self.status, self.opened, self.qt_warnings = reports.status, reports.opened, reports.warnings
+        self._answers = reports.answers
         self._kept: set[str] = set()
 
     # --- modules
@@ -64,17 +65,23 @@ class Host:
         if manager.module(name) is not None:
             self.unload(name)
         module = qSlicerScriptedLoadableModule(str(Path(path).resolve()))
-        module._set_source()
-        for other in module.dependencies or ():
-            if manager.module(other) is None:
-                raise RuntimeError(f"{name} depends on {other}, which must be loaded first")
+        try:
+            module._set_source()
+            for other in module.dependencies or ():
+                if manager.module(other) is None:
+                    raise RuntimeError(f"{name} depends on {other}, which must be loaded first")
+        except BaseException:
+            manager._forget(name)
+            raise
         manager._add(module)
         return Module(module)
 
     def unload(self, name: str) -> None:
         import slicer
 
-        slicer.app.moduleManager()._remove(name)
+        panel = slicer.app.moduleManager()._remove(name)
+        if panel is not None:
+            panel.delete()
 
     def reload(self, module: Module) -> Any:
         """Presses Reload in the panel; returns the new Python widget."""
@@ -166,13 +173,19 @@ class Host:
         self.forget()
 
     def close(self) -> None:
-        """Unloads the modules, closes the windows, empties the scene."""
+        """Unloads the modules, empties the scene, closes the windows.
+
+        Then the scene is used once more: an observer that a module left behind meets its deleted panel and is caught.
+        """
         import slicer
         from PySide6 import QtCore, QtWidgets
 
-        for name in slicer.app.moduleManager().modulesNames():
-            if name not in self._kept:
-                self.unload(name)
+        manager = slicer.app.moduleManager()
+        panels = [manager._remove(name) for name in manager.modulesNames() if name not in self._kept]
+        slicer.app._session.restore()
+        for panel in panels:
+            if panel is not None:
+                panel.delete()
         slicer.app.setLayoutManager(None)
         for window in QtWidgets.QApplication.topLevelWidgets():
             window.close()
@@ -180,6 +193,7 @@ class Host:
         while QtWidgets.QApplication.overrideCursor() is not None:
             QtWidgets.QApplication.restoreOverrideCursor()
         self.process_events()
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "probe")
         slicer.app._session.restore()
         QtCore.QSettings().clear()
         slicer.app._testing = False
@@ -208,9 +222,10 @@ def start() -> Host:
 def _start() -> Host:
     import slicer
 
-    from . import pythonqt, qtmodule, reports
+    from . import newer, pythonqt, qtmodule, reports
 
-    pythonqt.install()
+    pythonqt.install(qtmodule.MODULES)
+    newer.forbid(qtmodule.MODULES)
     sys.modules["qt"] = qtmodule.build()
     _install_classes(slicer)
     for name in ("modules", "moduleNames"):
@@ -228,6 +243,7 @@ def _start() -> Host:
     slicer.app._add_modules()
     _record(slicer.util)
     reports.catch_hooks()
+    reports.catch_warnings()
     host = Host(pip)
     host._kept = set(slicer.app.moduleManager().modulesNames())
     return host

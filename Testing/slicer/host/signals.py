@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from PySide6 import QtCore
 
-from . import contract, reports
+from . import contract, newer, reports
 
 raw = object.__getattribute__
 
@@ -56,7 +56,9 @@ def relay_to(slot: Callable[..., Any], where: str, arguments: int | None = None)
 
 
 def native_overloads(owner: QtCore.QObject, name: str) -> list[str]:
-    """The signatures of a Qt signal in the order of their declaration."""
+    """The signatures of a Qt signal in the order of their declaration; none if only Qt 6 has it."""
+    if newer.than_qt5(type(owner), name):
+        return []
     meta = raw(owner, "metaObject")()
     methods = (meta.method(index) for index in range(meta.methodCount()))
     kind = QtCore.QMetaMethod.MethodType.Signal

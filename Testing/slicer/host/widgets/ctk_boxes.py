@@ -13,18 +13,47 @@ Qt = QtCore.Qt
 ARROW = 9
 
 
-def fold(box: QtWidgets.QWidget, collapsed: bool) -> None:
-    """Hides the children of a box, or shows those that were not hidden before."""
-    for child in box.children():
-        if not isinstance(child, QtWidgets.QWidget) or child.isWindow():
-            continue
-        if collapsed:
-            if child.property("_hidden_before") is None:
-                child.setProperty("_hidden_before", child.isHidden())
-            child.hide()
-        elif child.property("_hidden_before") is not None:
-            child.setVisible(not child.property("_hidden_before"))
-            child.setProperty("_hidden_before", None)
+WISH = "visibilityToParent"  # whether a child of a folded box is to be seen when the box opens
+
+
+class Folding:
+    """A box whose children disappear while it is collapsed; what they were told meanwhile holds afterwards."""
+
+    _collapsed: bool
+    _forcing: bool
+
+    def _fold_children(self) -> None:
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget) and not child.isWindow():
+                self._fold_child(child)
+
+    def _fold_child(self, child: QtWidgets.QWidget) -> None:
+        self._forcing = True
+        wish = child.property(WISH)
+        child.setVisible(not self._collapsed and (wish is None or wish))
+        if wish is None or wish:
+            child.setAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide, False)
+        self._forcing = False
+
+    def _child_added(self, event: QtCore.QChildEvent) -> None:
+        child = event.child()
+        if event.added() and isinstance(child, QtWidgets.QWidget):
+            child.installEventFilter(self)
+            if self._collapsed:
+                self._fold_child(child)
+
+    def setVisible(self, visible: bool) -> None:
+        self._forcing = True
+        super().setVisible(visible)
+        self._forcing = False
+
+    def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        kind, kinds = event.type(), QtCore.QEvent.Type
+        if not self._forcing and kind in (kinds.ShowToParent, kinds.HideToParent):
+            child.setProperty(WISH, kind == kinds.ShowToParent)
+            if kind == kinds.ShowToParent and self._collapsed:
+                self._fold_child(child)
+        return False
 
 
 def draw_arrow(painter: QtGui.QPainter, rect: QtCore.QRect, down: bool, colour: QtGui.QColor) -> None:
@@ -41,14 +70,14 @@ def draw_arrow(painter: QtGui.QPainter, rect: QtCore.QRect, down: bool, colour: 
 
 
 @stand_in
-class ctkCollapsibleButton(QtWidgets.QAbstractButton):
+class ctkCollapsibleButton(Folding, QtWidgets.QAbstractButton):
     """A header that shows or hides what lies below it; checked means open."""
 
     def __init__(self, *args: Any) -> None:
         text = args[0] if args and isinstance(args[0], str) else ""
         parent = args[-1] if args and isinstance(args[-1], QtWidgets.QWidget) else None
+        self._collapsed, self._collapsed_height, self._forcing = False, 10, False
         super().__init__(parent)
-        self._collapsed, self._collapsed_height = False, 14
         self.setText(text)
         self.setCheckable(True)
         self.setChecked(True)
@@ -71,7 +100,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         if collapsed == self._collapsed:
             return
         self._collapsed = collapsed
-        fold(self, collapsed)
+        self._fold_children()
         self.setMaximumHeight(self._header() + 2 if collapsed else 16777215)  # Qt's own size hint serves else
         self.setChecked(not collapsed)
         self.updateGeometry()
@@ -96,8 +125,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
         super().childEvent(event)
-        if self._collapsed and event.added():
-            QtCore.QTimer.singleShot(0, self, lambda: self._collapsed and fold(self, True))
+        self._child_added(event)
 
     def changeEvent(self, event: QtCore.QEvent) -> None:
         super().changeEvent(event)
@@ -131,12 +159,12 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
 
 @stand_in
-class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
+class ctkCollapsibleGroupBox(Folding, QtWidgets.QGroupBox):
     """A group box that folds away below its title; checked means open."""
 
     def __init__(self, *args: Any) -> None:
+        self._collapsed, self._collapsed_height, self._forcing = False, 14, False
         super().__init__(*args)
-        self._collapsed, self._collapsed_height = False, 14
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(self._on_toggled)
@@ -148,7 +176,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
         if collapsed == self._collapsed:
             return
         self._collapsed = collapsed
-        fold(self, collapsed)
+        self._fold_children()
         self.setMaximumHeight(self.fontMetrics().height() + 8 if collapsed else 16777215)
         self.setFlat(collapsed)
         self.setChecked(not collapsed)
@@ -172,8 +200,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
         super().childEvent(event)
-        if self._collapsed and event.added():
-            QtCore.QTimer.singleShot(0, self, lambda: self._collapsed and fold(self, True))
+        self._child_added(event)
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         painter = QtWidgets.QStylePainter(self)

@@ -132,16 +132,20 @@ class Inner:
 
 @stand_in
 class ctkSliderWidget(QtWidgets.QWidget):
-    """A slider with a spin box beside it."""
+    """A slider with a spin box beside it.
 
-    minimum, maximum = Limits("minimum"), Limits("maximum")
+    As in CTK the spin box has the say: value and limits are rounded to its decimals (two, unless set), and sliders
+    under the same parent share their decimals unless `synchronizeSiblings` says otherwise.
+    """
+
     prefix, suffix = Inner("_spin", "prefix"), Inner("_spin", "suffix")
-    spinBoxAlignment = Inner("_spin", "alignment")
+    spinBoxAlignment, singleStep = Inner("_spin", "alignment"), Inner("_spin", "singleStep")
+    NoSynchronize, SynchronizeWidth, SynchronizeDecimals = 0, 1, 2
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self._scale, self._value, self._tracking, self._single, self._page = Scale(), 0.0, True, 1.0, 10.0
-        self._spin_shown = True
+        self._scale, self._tracking, self._page, self._spin_shown, self._before = Scale(), True, 10.0, True, 0.0
+        self._synchronise = self.SynchronizeWidth | self.SynchronizeDecimals
         self._slider, self._spin = QtWidgets.QSlider(Qt.Orientation.Horizontal, self), spin_box(self)
         self._slider.setRange(0, STEPS)
         layout = QtWidgets.QHBoxLayout(self)
@@ -150,54 +154,71 @@ class ctkSliderWidget(QtWidgets.QWidget):
         layout.addWidget(self._spin)
         self._slider.connect("valueChanged(int)", self._on_place)
         self._slider.connect("sliderReleased()", self._on_release)
-        self._spin.connect("valueChanged(double)", self._on_spin)
+        self._spin.connect("valueChanged(double)", self._on_value)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.MinimumExpanding, QtWidgets.QSizePolicy.Policy.Fixed)
 
-    def _limits_changed(self) -> None:
-        blocked = self._spin.blockSignals(True)
-        self._spin.setRange(finite(self._scale.minimum), finite(self._scale.maximum))
-        self._spin.blockSignals(blocked)
-        self._set(self._value)
-        self._show()
-
-    def _on_place(self, place: int) -> None:
-        step, low = self._single, self._scale.minimum
-        value = low + step * round((self._scale.value(place) - low) / step) if step > 0 else self._scale.value(place)
-        if self._tracking or not self._slider.isSliderDown():
-            self._set(round(value, self._spin.decimals))
-        else:
-            signals.emit(self, "valueIsChanging", value)
-
-    def _on_release(self) -> None:
-        if not self._tracking:
-            self._on_place(self._slider.value)
-
-    def _on_spin(self, value: float) -> None:
-        if round(self._value, self._spin.decimals) != value:
-            self._set(value)
+    # --- the slider follows the spin box, and moves it in steps
 
     def _show(self) -> None:
-        for inner, value in ((self._slider, self._scale.place(self._value)), (self._spin, finite(self._value))):
-            blocked = inner.blockSignals(True)
-            inner.setValue(value)
-            inner.blockSignals(blocked)
+        self._scale.minimum, self._scale.maximum = self._spin.minimum, self._spin.maximum
+        blocked = self._slider.blockSignals(True)
+        self._slider.setValue(self._scale.place(self._spin.value))
+        self._slider.blockSignals(blocked)
 
-    def _set(self, value: float) -> None:
-        value = self._scale.clamp(value)
-        if value != self._value:
-            self._value = value
+    def _on_value(self, value: float) -> None:
+        if not self._slider.isSliderDown():
             self._show()
+        if not self._tracking:
             signals.emit(self, "valueIsChanging", value)
+        if self._tracking or not self._slider.isSliderDown():
+            self._before = value
             signals.emit(self, "valueChanged", value)
+
+    def _on_place(self, place: int) -> None:
+        low, step = self._scale.minimum, self._spin.singleStep
+        value = self._scale.value(place)
+        self._spin.setValue(low + step * round((value - low) / step) if step > 0 else value)
+
+    def _on_release(self) -> None:
+        self._show()
+        if not self._tracking and self._spin.value != self._before:
+            self._before = self._spin.value
+            signals.emit(self, "valueChanged", self._before)
+
+    # --- properties
 
     @property
     def value(self) -> float:
-        return self._value
+        held = self._slider.isSliderDown() and not self._tracking
+        return self._before if held else self._spin.value
 
     @value.setter
     def value(self, value: float) -> None:
-        self._set(value)
+        self._spin.setValue(finite(value))
+
+    @property
+    def minimum(self) -> float:
+        return self._spin.minimum
+
+    @minimum.setter
+    def minimum(self, limit: float) -> None:
+        self._limit(self._spin.setMinimum, limit)
+
+    @property
+    def maximum(self) -> float:
+        return self._spin.maximum
+
+    @maximum.setter
+    def maximum(self, limit: float) -> None:
+        self._limit(self._spin.setMaximum, limit)
+
+    def _limit(self, put: Any, limit: float) -> None:
+        before, blocked = self._spin.value, self._spin.blockSignals(True)
+        put(finite(limit))
+        self._spin.blockSignals(blocked)
         self._show()
+        if self._spin.value != before:
+            self._on_value(self._spin.value)
 
     @property
     def decimals(self) -> int:
@@ -205,19 +226,25 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
     @decimals.setter
     def decimals(self, decimals: int) -> None:
+        self._set_decimals(decimals)
+        if self._synchronise & self.SynchronizeDecimals and self.parent() is not None:
+            for other in self.parent().findChildren("ctkSliderWidget"):
+                if other is not self and other._synchronise & self.SynchronizeDecimals:
+                    other._set_decimals(decimals)
+
+    def _set_decimals(self, decimals: int) -> None:
         if decimals != self._spin.decimals:
             self._spin.setDecimals(decimals)
             self._show()
             signals.emit(self, "decimalsChanged", decimals)
 
     @property
-    def singleStep(self) -> float:
-        return self._single
+    def synchronizeSiblings(self) -> int:
+        return self._synchronise
 
-    @singleStep.setter
-    def singleStep(self, step: float) -> None:
-        self._single = float(step)
-        self._spin.setSingleStep(step)
+    @synchronizeSiblings.setter
+    def synchronizeSiblings(self, flags: int) -> None:
+        self._synchronise = int(flags)
 
     @property
     def pageStep(self) -> float:
@@ -245,7 +272,7 @@ class ctkSliderWidget(QtWidgets.QWidget):
         self._spin.setVisible(self._spin_shown)
 
     def reset(self) -> None:
-        self.value = self._scale.minimum
+        self.value = 0.0
 
 
 @stand_in

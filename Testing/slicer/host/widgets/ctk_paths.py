@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from typing import Any
 
@@ -10,8 +11,7 @@ from PySide6 import QtCore, QtWidgets
 from .. import signals
 from ..classes import stand_in
 
-HISTORY = 10
-Filter = QtCore.QDir.Filter
+HISTORY = 5
 
 
 class Filters(int):
@@ -21,16 +21,10 @@ class Filters(int):
         return Filters(int(self) | int(other))
 
 
-def allowed(path: str, filters: int) -> bool:
-    """Whether a path is what the line edit asks for: something that exists, or that may be created."""
-    if not path:
-        return False
-    folder, file = filters & Filter.Dirs.value, filters & Filter.Files.value
-    if os.path.isdir(path):
-        return bool(folder) or not file
-    if os.path.isfile(path):
-        return bool(file) or not folder
-    return not filters & Filter.Readable.value and os.path.isdir(os.path.dirname(os.path.abspath(path)))
+def patterns(names: tuple[str, ...]) -> list[str]:
+    """The wildcards of name filters: `"Raw data (*.h5 *.npz)"` has two."""
+    inside = [name[name.rfind("(") + 1 : name.rfind(")")] if "(" in name else name for name in names]
+    return [pattern for text in inside for pattern in text.replace(";", " ").split()]
 
 
 @stand_in
@@ -61,18 +55,21 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         layout.setSpacing(2)
         layout.addWidget(self._combo, 1)
         layout.addWidget(self._button)
-        self._last = ""
         self._combo.connect("editTextChanged(QString)", self._on_text)
         self._button.connect("clicked()", self.browse)
 
+    def _acceptable(self, path: str) -> bool:
+        """Whether the path has one of the endings asked for; CTK does not look whether it exists."""
+        wanted = patterns(self._names)
+        return not wanted or any(fnmatch.fnmatch(path.lower(), pattern.lower()) for pattern in wanted)
+
     def _on_text(self, text: str) -> None:
-        if text == self._last:
-            return
-        self._last = text
-        valid = allowed(text, self._filters)
-        signals.emit(self, "currentPathChanged", text)
-        if valid != self._valid:
-            self._valid = valid
+        """As in CTK: a path that is not acceptable (the empty one, when there are name filters) is not told."""
+        valid = self._acceptable(text)
+        before, self._valid = self._valid, valid
+        if valid:
+            signals.emit(self, "currentPathChanged", text)
+        if valid != before:
             signals.emit(self, "validInputChanged", valid)
 
     @property
@@ -131,41 +128,41 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     def browse(self) -> None:
         """Asks for a file, or for a folder when only folders are wanted."""
-        folder = self._filters & self.Dirs and not self._filters & self.Files
+        folder = not self._filters & self.Files
         ask = QtWidgets.QFileDialog.getExistingDirectory if folder else QtWidgets.QFileDialog.getOpenFileName
         if self._filters & self.Writable and not folder:
             ask = QtWidgets.QFileDialog.getSaveFileName
         path = ask(self, "Select a folder" if folder else "Select a file", self.currentPath, ";;".join(self._names))
         if path:
             self.currentPath = path
-            self.addCurrentPathToHistory()
+
+    def _setting(self) -> str:
+        return f"ctkPathLineEdit/{self._key or self.objectName}"
+
+    def _history(self) -> list[str]:
+        value = QtCore.QSettings().value(self._setting())
+        return [value] if isinstance(value, str) else list(value or ())
 
     def addCurrentPathToHistory(self) -> None:
         path = self.currentPath
-        if not self._key or not path:
-            return
-        settings = QtCore.QSettings()
-        known = [one for one in self._history() if one != path]
-        settings.setValue(self._key, [path, *known][:HISTORY])
-        self._fill(path)
+        if path:
+            known = [path, *(one for one in self._history() if one != path)][:HISTORY]
+            QtCore.QSettings().setValue(self._setting(), known)
+            self._fill(known)
 
     def retrieveHistory(self) -> None:
-        """Fills the drop-down list; the last path becomes the current one."""
-        known = self._history()
-        if known:
-            self._fill(known[0])
+        """Fills the drop-down list; the last path becomes the current one when there is none."""
+        path, known = self.currentPath, self._history()[:HISTORY]
+        self._fill(known)
+        if not path and known:
+            self._combo.setEditText(known[0])
 
-    def _history(self) -> list[str]:
-        value = QtCore.QSettings().value(self._key) if self._key else None
-        return [value] if isinstance(value, str) else list(value or ())
-
-    def _fill(self, path: str) -> None:
-        blocked = self._combo.blockSignals(True)
+    def _fill(self, known: list[str]) -> None:
+        path, blocked = self.currentPath, self._combo.blockSignals(True)
         self._combo.clear()
-        self._combo.addItems(self._history())
-        self._combo.blockSignals(blocked)
+        self._combo.addItems(known)
         self._combo.setEditText(path)
-        self._on_text(path)
+        self._combo.blockSignals(blocked)
 
 
 @stand_in

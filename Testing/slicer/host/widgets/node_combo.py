@@ -41,12 +41,11 @@ DEFAULTS: dict[str, Any] = {
     "removeEnabled": True,
     "editEnabled": False,
     "renameEnabled": False,
-    "baseName": "",
 }
 ACTIONS = {
-    "addEnabled": "Create new",
     "renameEnabled": "Rename current",
     "editEnabled": "Edit current",
+    "addEnabled": "Create new",
     "removeEnabled": "Delete current",
 }
 
@@ -60,7 +59,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     noneEnabled, noneDisplay = Option("noneEnabled"), Option("noneDisplay", str)
     addEnabled, removeEnabled = Option("addEnabled"), Option("removeEnabled")
     editEnabled, renameEnabled = Option("editEnabled"), Option("renameEnabled")
-    baseName = Option("baseName", str)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,18 +68,20 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene: Any = None
         self._nodes: list[Any] = []
         self._current: Any = None
-        self._actions: list[Any] = []
+        self._actions: list[tuple[str, str, str]] = []
+        self._requested: str | None = None
+        self._base_name = ""
         self._select_new, self._filling = True, False
         self._watch, self._node_watch = Watch(self), Watch(self)
         self._combo = QtWidgets.QComboBox(self)
         self._combo.setMinimumContentsLength(8)
         self._combo.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
-        self._combo.setEnabled(False)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
         self._combo.connect("activated(int)", self._on_activated)
         self._combo.connect("currentIndexChanged(int)", self._on_index)
+        self.setEnabled(False)
 
     # --- the scene
 
@@ -90,56 +90,72 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             return
         self._watch.stop()
         self._scene = scene
-        self._combo.setEnabled(scene is not None)
         if scene is not None:
             for event in SCENE_EVENTS:
                 self._watch.add(scene, getattr(scene, event), "_on_scene")
-        self._refresh()
+        wanted, self._requested = self._requested, None
+        self._list()
+        self._choose(self._node(wanted) if wanted is not None else self._current or self._first())
+        self.setEnabled(scene is not None)  # as in Slicer, whatever was set before
 
     def mrmlScene(self) -> Any:
         return self._scene
 
+    def _node(self, identifier: str) -> Any:
+        return self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None
+
+    def _first(self) -> Any:
+        """What Slicer selects by itself: the first node, unless there is a "None"."""
+        return self._nodes[0] if self._nodes and not self._options["noneEnabled"] else None
+
     def _on_scene(self) -> None:
-        if self._scene is not None and not self._scene.IsBatchProcessing():
-            before = set(map(id, self._nodes))
-            self._refresh()
-            for node in self._nodes:
-                if id(node) not in before:
-                    signals.emit(self, "nodeAdded", node)
+        before = list(self._nodes)
+        self._refresh()
+        for node in self._nodes:
+            if node not in before:
+                signals.emit(self, "nodeAdded", node)
 
     def _accepts(self, node: Any) -> bool:
-        options, name = self._options, node.GetClassName()
-        kinds = options["nodeTypes"]
-        children = options["showChildNodeTypes"]
-        if not any(node.IsA(kind) if children else name == kind for kind in kinds):
-            return False
-        if any(node.IsA(kind) and name not in kinds for kind in options["hideChildNodeTypes"]):
-            return False
+        options = self._options
         if node.GetHideFromEditors() and not options["showHidden"]:
             return False
-        wanted = [(key, value) for kind, key, value in self._attributes if node.IsA(kind)]
-        return all(
-            node.GetAttribute(key) is not None if value is None else node.GetAttribute(key) == value
-            for key, value in wanted
-        )
+        if not options["nodeTypes"]:
+            return True
+        for kind in options["nodeTypes"]:
+            if not node.IsA(kind) or (not options["showChildNodeTypes"] and node.GetClassName() != kind):
+                continue
+            if options["showChildNodeTypes"] and any(node.IsA(hidden) for hidden in options["hideChildNodeTypes"]):
+                return False
+            wanted = [(key, value) for owner, key, value in self._attributes if owner == kind]
+            return all(node.GetAttribute(k) is not None and v in (None, node.GetAttribute(k)) for k, v in wanted)
+        return False
 
-    def _refresh(self) -> None:
-        """Reads the scene again; keeps the current node while it is there."""
+    def _list(self) -> None:
+        """Reads the nodes of the scene into the combo box."""
         scene = self._scene
         found = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())] if scene is not None else []
-        nodes = [node for node in found if self._accepts(node)]
-        was_empty, before = not self._nodes, self._current
-        self._nodes = nodes
+        self._nodes = [node for node in found if self._accepts(node)]
         self._node_watch.stop()
-        for node in nodes:
-            self._node_watch.add(node, MODIFIED, "_retitle")
+        for node in self._nodes:
+            self._node_watch.add(node, MODIFIED, "_on_modified")
         self._fill()
-        if before in nodes:
-            self._choose(before)
-        elif self._options["noneEnabled"] or not nodes or (before is None and not was_empty):
-            self._choose(None)
+
+    def _refresh(self) -> None:
+        """Follows a change of the scene or of a filter.
+
+        As in Slicer: when the current node goes, the next one becomes current, else the last, even with a "None"; the
+        first node of an empty box becomes current only if the box has neither "None" nor actions.
+        """
+        before, current = self._nodes, self._current
+        self._list()
+        if current is not None and current not in self._nodes:
+            place = before.index(current)
+            rest = [node for node in before[place + 1 :] if node in self._nodes] or self._nodes[-1:]
+            self._choose(rest[0] if rest else None)
+        elif current is None and not before and not self._actions:
+            self._choose(self._first())
         else:
-            self._choose(nodes[0])
+            self._choose(current)
 
     def _rows(self) -> list[tuple[str, Any]]:
         none = [(self._options["noneDisplay"], None)] if self._options["noneEnabled"] else []
@@ -150,20 +166,34 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._combo.clear()
         for text, _ in self._rows():
             self._combo.addItem(text)
-        self._actions = [key for key in ACTIONS if self._options[key] and self._options["nodeTypes"]]
+        types = self._options["nodeTypes"]
+        label = self.nodeTypeLabel(types[0] if len(types) == 1 else "")
+        self._combo.setPlaceholderText(f"Select a {self.nodeTypeLabel(types[0] if types else '')}")
+        self._actions = []
+        for key, text in ACTIONS.items():
+            if self._options[key] and self._scene is not None:
+                kinds = types if key == "addEnabled" else ("",)
+                self._actions += [
+                    (key, kind, f"{text} {self.nodeTypeLabel(kind) if kind else label}") for kind in kinds
+                ]
         if self._actions and self._combo.count:
             self._combo.insertSeparator(self._combo.count)
-        kind = self.nodeTypeLabel(self._options["nodeTypes"][0]) if self._options["nodeTypes"] else ""
-        for key in self._actions:
-            self._combo.addItem(f"{ACTIONS[key]} {kind}")
+        for _, _, text in self._actions:
+            self._combo.addItem(text)
         self._filling = False
 
-    def _retitle(self) -> None:
+    def _on_modified(self) -> None:
+        """A node has another name or attribute; Slicer tells of a renamed current node as of a changed one."""
+        if any(not self._accepts(node) for node in self._nodes):
+            self._refresh()
+            return
         for row, (text, node) in enumerate(self._rows()):
             if self._combo.itemText(row) != text:
+                self._filling = True
                 self._combo.setItemText(row, text)
+                self._filling = False
                 if node is not None and node is self._current:
-                    signals.emit(self, "currentNodeRenamed", text)
+                    self._tell()
 
     # --- the current node
 
@@ -176,8 +206,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         node = rows[index] if index >= 0 else None
         if node is not self._current:
             self._current = node
-            signals.emit(self, "currentNodeChanged", node)
-            signals.emit(self, "currentNodeIDChanged", node.GetID() if node is not None else "")
+            self._tell()
+
+    def _tell(self) -> None:
+        node = self._current
+        signals.emit(self, "currentNodeChanged", node)
+        signals.emit(self, "currentNodeIDChanged", node.GetID() if node is not None else "")
 
     def _on_index(self, index: int) -> None:
         rows = self._rows()
@@ -189,11 +223,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if index < len(rows):
             signals.emit(self, "nodeActivated", rows[index][1])
             return
-        key = self._actions[index - self._combo.count + len(self._actions)]
+        key, kind, _ = self._actions[index - self._combo.count + len(self._actions)]
         self._choose(self._current)
-        does = {"addEnabled": self._add_by_user, "renameEnabled": self.renameCurrentNode}
-        does |= {"editEnabled": self.editCurrentNode, "removeEnabled": self.removeCurrentNode}
-        does[key]()
+        if key == "addEnabled":
+            node = self.addNode(kind)
+            self._choose(node)
+            signals.emit(self, "nodeAddedByUserAction", node)
+        else:
+            does = {"renameEnabled": self.renameCurrentNode, "editEnabled": self.editCurrentNode}
+            does.get(key, self.removeCurrentNode)()
 
     def currentNode(self) -> Any:
         return self._current
@@ -215,15 +253,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setCurrentNodeID(identifier)
 
     def setCurrentNode(self, node: Any) -> None:
-        if isinstance(node, str):
-            self.setCurrentNodeID(node)
-        elif node is None or isinstance(node, slicer.vtkMRMLNode):
-            self._choose(node)
-        else:
+        if node is not None and not isinstance(node, slicer.vtkMRMLNode):
             raise signals.ContractError(f"setCurrentNode takes a MRML node or None, not {node!r}")
+        self.setCurrentNodeID(node.GetID() if node is not None else "")
 
     def setCurrentNodeID(self, identifier: str) -> None:
-        self._choose(self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None)
+        if self._scene is None:
+            self._requested = identifier  # kept until there is a scene
+        else:
+            self._choose(self._node(identifier or ""))
 
     def setCurrentNodeIndex(self, index: int) -> None:
         self._choose(self._nodes[index] if 0 <= index < len(self._nodes) else None)
@@ -237,6 +275,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     # --- filters and labels
 
     def addAttribute(self, node_type: str, name: str, value: Any = None) -> None:
+        if node_type not in self._options["nodeTypes"]:
+            raise signals.ContractError(f"Slicer ignores an attribute of {node_type}, which is not among nodeTypes")
         self._attributes.append((node_type, name, None if value is None else str(value)))
         self._refresh()
 
@@ -244,15 +284,24 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._attributes = [one for one in self._attributes if one[:2] != (node_type, name)]
         self._refresh()
 
+    @property
+    def baseName(self) -> str:
+        return self._base_name
+
+    @baseName.setter
+    def baseName(self, name: str) -> None:
+        if not self._options["nodeTypes"]:
+            raise signals.ContractError("Slicer ignores baseName that is set before nodeTypes")
+        self._base_name = name
+
     def nodeTypeLabel(self, node_type: str) -> str:
-        if node_type in self._labels:
-            return self._labels[node_type]
-        node = self._scene.CreateNodeByClass(node_type) if self._scene is not None else None
-        return node.GetNodeTagName() if node is not None else node_type
+        known = self._scene.GetTypeDisplayNameByClassName(node_type) if self._scene is not None and node_type else ""
+        return self._labels.get(node_type) or known or "node"
 
     def setNodeTypeLabel(self, label: str, node_type: str) -> None:
         self._labels[node_type] = label
-        self._refresh()
+        self._fill()
+        self._choose(self._current)
 
     # --- what the user can do to nodes
 
@@ -266,24 +315,20 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def addNode(self, node_type: str = "") -> Any:
         """A new node of the (first) type, named after `baseName`, with the attributes that the filter asks for."""
-        if self._scene is None:
+        types = self._options["nodeTypes"]
+        kind = node_type or (types[0] if types else "")
+        if self._scene is None or kind not in types:
             return None
-        kind = node_type or self._options["nodeTypes"][0]
         node = self._scene.CreateNodeByClass(kind)
-        base = self._options["baseName"] or self._labels.get(kind) or node.GetNodeTagName()
-        node.SetName(self._scene.GetUniqueNameByString(base))
-        for wanted, key, value in self._attributes:
-            if node.IsA(wanted):
-                node.SetAttribute(key, value or "")
-        node = self._scene.AddNode(node)
         node.UnRegister(None)
+        node.SetName(self._scene.GetUniqueNameByString(self._base_name or self._scene.GetTagByClassName(kind)))
+        for _, key, value in self._attributes:
+            node.SetAttribute(key, value or "")
+        node = self._scene.AddNode(node)
         if self._select_new:
             self._choose(node)
-        return node
-
-    def _add_by_user(self) -> None:
-        node = self.addNode()
         signals.emit(self, "nodeAddedByUser", node)
+        return node
 
     def removeCurrentNode(self) -> None:
         if self._current is not None:
@@ -295,60 +340,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             name = QtWidgets.QInputDialog.getText(self, "Rename", "New name:")
             if name:
                 self._current.SetName(name)
+                signals.emit(self, "currentNodeRenamed", name)
 
     def editCurrentNode(self) -> None:
         signals.emit(self, "nodeAboutToBeEdited", self._current)
-
-
-@stand_in
-class qMRMLColorTableComboBox(qMRMLNodeComboBox):
-    """A combo box of colour tables."""
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._options |= {"nodeTypes": ("vtkMRMLColorNode",), "showHidden": True, "addEnabled": False}
-        self._options |= {"removeEnabled": False}
-
-
-@stand_in
-class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
-    """A combo box whose nodes can be checked."""
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._checked: list[str] = []
-        self._options |= {"addEnabled": False, "removeEnabled": False}
-
-    def _mark(self, node: Any, checked: bool) -> None:
-        identifier = node.GetID()
-        if checked == (identifier in self._checked):
-            return
-        (self._checked.append if checked else self._checked.remove)(identifier)
-        signals.emit(self, "checkedNodesChanged")
-
-    def check(self, node: Any) -> None:
-        self._mark(node, True)
-
-    def uncheck(self, node: Any) -> None:
-        self._mark(node, False)
-
-    def checkState(self, node: Any) -> Qt.CheckState:
-        return Qt.CheckState.Checked if node.GetID() in self._checked else Qt.CheckState.Unchecked
-
-    def setCheckState(self, node: Any, state: Qt.CheckState) -> None:
-        self._mark(node, state == Qt.CheckState.Checked)
-
-    def setUserCheckable(self, node: Any, checkable: bool) -> None:
-        """Every node stays checkable here."""
-
-    def checkedNodes(self) -> tuple[Any, ...]:
-        return tuple(node for node in self._nodes if node.GetID() in self._checked)
-
-    def uncheckedNodes(self) -> tuple[Any, ...]:
-        return tuple(node for node in self._nodes if node.GetID() not in self._checked)
-
-    def allChecked(self) -> bool:
-        return not self.uncheckedNodes()
-
-    def noneChecked(self) -> bool:
-        return not self.checkedNodes()
