@@ -1,0 +1,136 @@
+"""Widgets and the parameters that they edit, kept equal in both directions.
+
+By hand rather than by the parameter node's own GUI connectors, which overwrite ranges, items and node types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One widget: how its value is read and written."""
+
+    parameter: str
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+
+
+class Bindings:
+    """All widgets of a panel; without a parameter node (a scene is closing), edits go nowhere."""
+
+    def __init__(self, onEdited: Callable[[str], None]) -> None:
+        """`onEdited(parameter)` is told of each edit by hand, while its change of the parameter node still pends."""
+        self._bindings: list[Binding] = []
+        self._node: Any = None
+        self._writing = False
+        self._onEdited = onEdited
+
+    def setNode(self, parameterNode: Any) -> None:
+        """Edit these parameters from now on; the widgets show them at once."""
+        self._node = parameterNode
+        self.update()
+
+    def update(self) -> None:
+        """The parameters, shown by the widgets."""
+        if self._node is None:
+            return
+        self._writing = True
+        try:
+            for binding in self._bindings:
+                binding.write(getattr(self._node, binding.parameter))
+        finally:
+            self._writing = False
+
+    def _edited(self, binding: Binding) -> None:
+        if self._node is None or self._writing:
+            return
+        value = binding.read()
+        if value == getattr(self._node, binding.parameter):
+            return
+        with slicer.util.NodeModify(self._node):
+            setattr(self._node, binding.parameter, value)
+            self._onEdited(binding.parameter)
+
+    def add(self, parameter: str, read: Callable[[], Any], write: Callable[[Any], None]) -> Callable[..., None]:
+        """The slot to connect to the widget's signal of change."""
+        binding = Binding(parameter, read, write)
+        self._bindings.append(binding)
+        return lambda *_: self._edited(binding)
+
+    # One method for each kind of widget
+
+    def choice(self, parameter: str, combo: Any) -> None:
+        """A QComboBox, by the data of its items."""
+        slot = self.add(parameter, lambda: combo.itemData(combo.currentIndex) or "", lambda v: select(combo, v))
+        combo.connect("currentIndexChanged(int)", slot)
+
+    def integer(self, parameter: str, spinBox: Any) -> None:
+        """A QSpinBox."""
+        slot = self.add(parameter, lambda: int(spinBox.value), spinBox.setValue)
+        spinBox.connect("valueChanged(int)", slot)
+
+    def real(self, parameter: str, slider: Any) -> None:
+        """A ctkSliderWidget; what its decimals cannot show is rounded."""
+        slot = self.add(parameter, lambda: round(slider.value, slider.decimals), slider.setValue)
+        slider.connect("valueChanged(double)", slot)
+
+    def tick(self, parameter: str, checkBox: Any) -> None:
+        """A QCheckBox."""
+        slot = self.add(parameter, lambda: bool(checkBox.checked), checkBox.setChecked)
+        checkBox.connect("toggled(bool)", slot)
+
+    def path(self, parameter: str, lineEdit: Any) -> None:
+        """A ctkPathLineEdit."""
+        slot = self.add(parameter, lambda: lineEdit.currentPath, lineEdit.setCurrentPath)
+        lineEdit.connect("currentPathChanged(QString)", slot)
+
+    def node(self, parameter: str, selector: Any) -> None:
+        """A qMRMLNodeComboBox."""
+        slot = self.add(parameter, selector.currentNode, selector.setCurrentNode)
+        selector.connect("currentNodeChanged(vtkMRMLNode*)", slot)
+
+    def radio(self, parameter: str, buttons: dict[str, Any]) -> None:
+        """QRadioButtons, each by the value that it stands for."""
+
+        def write(value: str) -> None:
+            if value in buttons:
+                buttons[value].setChecked(True)
+
+        slot = self.add(parameter, lambda: next((v for v, b in buttons.items() if b.checked), ""), write)
+        for button in buttons.values():
+            button.connect("toggled(bool)", lambda on: slot() if on else None)
+
+    def ticks(self, parameter: str, boxes: dict[str, Any]) -> None:
+        """QCheckBoxes, as the names of the ticked ones separated by commas."""
+
+        def write(value: str) -> None:
+            for name, box in boxes.items():
+                box.setChecked(name in value.split(","))
+
+        slot = self.add(parameter, lambda: ",".join(n for n, b in boxes.items() if b.checked), write)
+        for box in boxes.values():
+            box.connect("toggled(bool)", slot)
+
+
+def select(combo: Any, data: Any) -> None:
+    """Choose the item with this data; where there is none, nothing is chosen."""
+    combo.setCurrentIndex(combo.findData(data))
+
+
+def fill(combo: Any, items: list[tuple[str, Any]]) -> None:
+    """Put (text, data) items into a QComboBox in silence, keeping what is chosen where it is still there."""
+    if items == [(combo.itemText(index), combo.itemData(index)) for index in range(combo.count)]:
+        return
+    blocked = combo.blockSignals(True)
+    chosen = combo.itemData(combo.currentIndex)
+    combo.clear()
+    for text, data in items:
+        combo.addItem(text, data)
+    select(combo, chosen)
+    combo.blockSignals(blocked)

@@ -1,0 +1,191 @@
+"""Nodes from the files of a result: every file is read before the scene changes, and then it changes once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from . import nodes
+from .display import show
+from .hierarchy import place_beside, set_provenance
+from .roles import LABELMAP, SCALAR, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, OutputRole
+from .segmentations import segmentation_from_labels
+from .sequences import sequence_from_volumes
+from .transforms import transform_from_displacement
+
+Files = Mapping[str, Path]
+MEASURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE"}
+
+
+def load(
+    result: Mapping[str, Any],
+    roles: Sequence[OutputRole],
+    *,
+    source: Any = None,
+    targets: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The nodes of these roles, by name; an output that the result lacks is left out. Raises BadInput.
+
+    `targets` are nodes to fill; those that are gone, and those that are not given, are made new. `about` is added to
+    the provenance that each node carries.
+    """
+    files = {name: Path(path) for name, path in result["outputs"].items()}
+    read = {role: READERS[role.nodeClass](role, files, result.get("figures") or {}) for role in roles}
+    source = source if is_present(source) else None
+    provenance = {**(result.get("provenance") or {}), "slicer": dict(about or {})}
+    found, made = {}, []
+    with slicer.util.RenderBlocker():
+        try:
+            for role, content in read.items():
+                if content is None:
+                    continue
+                target = (targets or {}).get(role.name)
+                target = target if is_present(target) else None
+                node = MAKERS[role.nodeClass](content, _name(role, source, files), target, source, labels)
+                made += [node] if target is None else []
+                _finish(node, role, source, provenance)
+                found[role.name] = node
+        except BaseException:
+            for node in made:  # half a set of results is worse than none
+                slicer.mrmlScene.RemoveNode(node)
+            raise
+    return found
+
+
+def _finish(node: Any, role: OutputRole, source: Any, provenance: Mapping[str, Any]) -> None:
+    """Its place, its looks, and where it comes from."""
+    if source is not None:
+        place_beside(node, source)
+    set_provenance(node, dict(provenance))
+    if role.display:
+        show(node, role.display, like=source)
+
+
+def _name(role: OutputRole, source: Any, files: Files) -> str:
+    base = source.GetName() if source is not None else _("k-space")
+    return f"{base} {role.title.lower()}"
+
+
+def is_present(node: Any) -> bool:
+    """Whether a node still lives in the scene: it may have been removed while the job ran."""
+    return node is not None and bool(slicer.mrmlScene.IsNodePresent(node))
+
+
+def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON values: a node becomes its id and name."""
+    return {name: _plain(value) for name, value in arguments.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, slicer.vtkMRMLNode):
+        return {"id": value.GetID(), "name": value.GetName()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def figures_rows(figures: Mapping[str, float]) -> tuple[list[str], list[tuple[str, list[float]]]]:
+    """Images, and for each measure its value for every one of them, from names such as `psnr_zero-filled`."""
+    split = [(*name.split("_", 1), value) for name, value in figures.items() if name.split("_", 1)[0] in MEASURES]
+    images = sorted({image for _measure, image, _value in split}, reverse=True)  # zero-filled, reconstruction
+    table = {(measure, image): value for measure, image, value in split}
+    rows = [(measure, [table.get((measure, image), float("nan")) for image in images]) for measure in MEASURES]
+    return images, [(measure, row) for measure, row in rows if not all(np.isnan(row))]
+
+
+# Readers: from files to what a maker needs; None where the result has no such output
+
+
+def _read_volume(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
+    return nodes.from_file(files[role.name]) if role.name in files else None
+
+
+def _read_many(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
+    """The volumes of `name-0000`, `name-0001`, ... in order."""
+    names = sorted(name for name in files if name.startswith(f"{role.name}-"))
+    return [nodes.from_file(files[name]) for name in names] or None
+
+
+def _read_displacement(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
+    """The displacement in LPS mm, one volume for each of x, y and z."""
+    names = [f"{role.name}-{axis}" for axis in "xyz"]
+    if not set(names) <= set(files):
+        return None
+    x, y, z = (nodes.from_file(files[name]) for name in names)
+    return np.stack([x.array, y.array, z.array], axis=-1), x
+
+
+def _read_figures(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
+    images, rows = figures_rows(figures)
+    return (images, rows) if rows else None
+
+
+# Makers: from what was read to a node, new or filled
+
+
+def _scalar(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+    return nodes.node_from_volume(content, name, node=node)
+
+
+def _labelmap(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+    return nodes.node_from_volume(content, name, kind="labelmap", node=node)
+
+
+def _segmentation(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+    names = dict(enumerate(labels or (), start=1))
+    present = (int(value) for value in np.unique(content.array) if value > 0)
+    names = names or {value: _("Segment {number}").format(number=value) for value in present}
+    return segmentation_from_labels(content, names, name, reference=source, node=node)
+
+
+def _transform(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+    array, grid = content
+    return transform_from_displacement(array, grid, name, node=node)
+
+
+def _sequence(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+    return sequence_from_volumes(content, name, index_name="step", node=node)
+
+
+def _table(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+    images, rows = content
+    node = node or nodes.add_node(nodes.new_node(TABLE, name))
+    with slicer.util.NodeModify(node):
+        node.RemoveAllColumns()
+        measures = vtk.vtkStringArray()
+        measures.SetName(_("Measure"))
+        for measure, _values in rows:
+            measures.InsertNextValue(MEASURES[measure])
+        node.AddColumn(measures)
+        for column, image in enumerate(images):
+            values = vtk.vtkDoubleArray()
+            values.SetName(image)
+            for _measure, row in rows:
+                values.InsertNextValue(row[column])
+            node.AddColumn(values)
+    return node
+
+
+Reader = Callable[[OutputRole, Files, Mapping[str, float]], Any]
+READERS: dict[str, Reader] = {
+    SCALAR: _read_volume,
+    LABELMAP: _read_volume,
+    SEGMENTATION: _read_volume,
+    TRANSFORM: _read_displacement,
+    SEQUENCE: _read_many,
+    TABLE: _read_figures,
+}
+MAKERS: dict[str, Callable[[Any, str, Any, Any, Any], Any]] = {
+    SCALAR: _scalar,
+    LABELMAP: _labelmap,
+    SEGMENTATION: _segmentation,
+    TRANSFORM: _transform,
+    SEQUENCE: _sequence,
+    TABLE: _table,
+}

@@ -1,0 +1,64 @@
+"""What a task takes and what it makes: the name that the engine knows, and what the panel shows for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCALAR = "vtkMRMLScalarVolumeNode"
+LABELMAP = "vtkMRMLLabelMapVolumeNode"
+SEGMENTATION = "vtkMRMLSegmentationNode"
+SEQUENCE = "vtkMRMLSequenceNode"
+TABLE = "vtkMRMLTableNode"
+TRANSFORM = "vtkMRMLGridTransformNode"
+
+
+@dataclass(frozen=True)
+class InputRole:
+    """One input: a node of one of `nodeTypes`, or, where there are none, a file that passes one of `filters`."""
+
+    name: str
+    parameter: str
+    title: str
+    about: str
+    nodeTypes: tuple[str, ...] = (SCALAR,)
+    filters: tuple[str, ...] = ()
+    optional: bool = False
+    none: str = ""
+
+    @property
+    def isFile(self) -> bool:
+        """Whether it is chosen on disk, not in the scene."""
+        return not self.nodeTypes
+
+
+@dataclass(frozen=True)
+class OutputRole:
+    """One output. `display` is its role in `nodes.show`; one that is not `wanted` is made only when it is ticked."""
+
+    name: str
+    parameter: str
+    title: str
+    about: str
+    nodeClass: str = SCALAR
+    display: str = "image"
+    wanted: bool = True
+    always: bool = False
+
+
+class CommonParameters:
+    """What every parameter node of these modules holds; each module adds its inputs and outputs, then wraps the class.
+
+    `recipeParameters` is a JSON object of what was set by hand, beside the preset. `wanted` names the outputs to make,
+    separated by commas; each module has its own.
+    """
+
+    model: str = ""
+    method: str = ""
+    preset: str = "balanced"
+    recipeParameters: str = "{}"
+    samples: int = 4
+    seed: int = 0
+    device: str = "auto"
+    batch: int = 8
+    keepWarm: bool = True
+    wanted: str = ""

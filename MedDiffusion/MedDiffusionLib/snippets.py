@@ -1,0 +1,79 @@
+"""A panel's job as text: a call of `process` for the Python console, a command for a terminal."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+
+def as_python(module: str, process: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    """A call of the module's `process` with all arguments that differ from its defaults."""
+    lines = []
+    for name, parameter in inspect.signature(process).parameters.items():
+        value = arguments.get(name, parameter.default)
+        default = parameter.default
+        if value is not None and value != default and not (default is None and value in ({}, (), "")):
+            lines.append(f"    {name}={_expression(value)},\n")
+    return f"from {module} import {module}Logic\n\nnodes = {module}Logic().process(\n{''.join(lines)})\n"
+
+
+def _expression(value: Any) -> str:
+    if not isinstance(value, slicer.vtkMRMLNode):
+        return repr(value)
+    alone = slicer.mrmlScene.GetNodesByName(value.GetName()).GetNumberOfItems() == 1
+    return f"slicer.util.getNode({value.GetName() if alone else value.GetID()!r})"
+
+
+def as_command(task: str, job: Mapping[str, Any]) -> str:
+    """The command line of a job: the verb of its task where there is one."""
+    if task not in VERBS:
+        return as_job_file(job)
+    inputs = dict(job["inputs"])
+    first = inputs.pop(next(iter(inputs)), "")
+    words = ["meddiff", VERBS[task], first, "--output", job["output"]]
+    told = {"model": job["model"], "method": job["recipe"], **inputs, **job["options"]}
+    told |= {"seed": job["seed"], "device": job["device"]}
+    for name, value in told.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name, value in job["parameters"].items():
+        words += ["--set", f"{name}={json.dumps(value)}"]
+    return _quote(words) + "\n"
+
+
+VERBS = {"reconstruct": "reconstruct"}
+
+
+def as_job_file(job: Mapping[str, Any]) -> str:
+    """The job as JSON, and the command that runs it."""
+    return _("# Save this as job.json, then run: meddiff run job.json") + "\n" + json.dumps(job, indent=2) + "\n"
+
+
+def file_of(node: Any, isFile: bool = False) -> tuple[str, str]:
+    """Where the voxels of a node lie on disk, and what is to be done before; a name in its place if they do not."""
+    if isFile:
+        return str(node), ""
+    storage = node.GetStorageNode()
+    path = (storage.GetFileName() or "") if storage is not None else ""
+    if path and os.path.isfile(path) and not node.GetModifiedSinceRead():
+        return path, ""
+    name = f"{node.GetName()}.nrrd"
+    return name, _("# First save “{name}” as {path}").format(name=node.GetName(), path=name) + "\n"
+
+
+def _quote(words: list[str]) -> str:
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def output_name(name: str) -> str:
+    """A folder for the results of a node of this name, without what shells and disks do not like."""
+    return str(Path("".join(c if c.isalnum() or c in "-_." else "-" for c in name) + "-results"))
