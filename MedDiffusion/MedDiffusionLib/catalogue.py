@@ -65,6 +65,7 @@ class ParameterInfo:
     high: float | None
     about: str
     choices: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()  # of a task's option: the main inputs (volume, kspace) that it goes with
 
     @property
     def title(self) -> str:
@@ -101,6 +102,10 @@ class TaskInfo:
     outputs: tuple[str, ...]
     options: tuple[ParameterInfo, ...]
 
+    def options_of(self, name: str) -> tuple[ParameterInfo, ...]:
+        """The options that go with one of the main inputs."""
+        return tuple(option for option in self.options if name in option.inputs)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -122,7 +127,8 @@ def _catalogue() -> dict[str, Any]:
 
 def _parameter(data: Mapping[str, Any]) -> ParameterInfo:
     limits = {"low": None, "high": None}
-    return ParameterInfo(**{**limits, **data, "choices": tuple(data.get("choices", ()))})
+    lists = {name: tuple(data.get(name, ())) for name in ("choices", "inputs")}
+    return ParameterInfo(**{**limits, **data, **lists})
 
 
 def tasks() -> tuple[str, ...]:

@@ -16,12 +16,17 @@ def in_plane(values: Sequence[float], plane: str) -> tuple[float, float]:
     return first, second
 
 
+def fits(found: Sequence[float], trained: Sequence[float], tolerance: float) -> bool:
+    """Whether the spacing of a slice is near enough to the one that a model was trained at."""
+    return all(1 / (1 + tolerance) <= s / t <= 1 + tolerance for s, t in zip(found, trained[:2], strict=True))
+
+
 def spacing_complaint(
     spacing: Sequence[float], plane: str, model: str, trained: Sequence[float], tolerance: float
 ) -> str | None:
     """What is wrong with the in-plane part of a canonical `spacing` (x, y, z) mm for a model; None if nothing is."""
     found = in_plane(spacing, plane)
-    if all(1 / (1 + tolerance) <= s / t <= 1 + tolerance for s, t in zip(found, trained[:2], strict=True)):
+    if fits(found, trained, tolerance):
         return None
     return (
         f"the {plane} slices have a spacing of {found[0]:g} x {found[1]:g} mm; model {model!r} was "

@@ -103,19 +103,25 @@ def run(
     _spare_inputs(job, task.outputs)
     with output_folder(job.output) as folder:
         model = loader(job.model, job.device, job.precision)
-        volumes, figures, used = task.compute(job, model, on_progress, should_stop)
+        made = task.compute(job, model, on_progress, should_stop)
         provenance = {
             "job": asdict(job),
-            "settings": used,
-            "figures": figures,
+            "settings": made.settings,
+            "figures": made.figures,
             "model": {"id": model.card.id, "version": model.card.version, "sha256": model.sha256},
             "device": describe(model.device),
             "precision": str(model.dtype).removeprefix("torch."),
             "seconds": round(time.monotonic() - began, 3),
+            # what the next run will take: the network calls of all images, in megapixels, and how long they took
+            "speed": {
+                "device": str(model.device),
+                "megapixels": round(made.megapixels, 6),
+                "seconds": round(made.seconds, 3),
+            },
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "versions": {"meddiff": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
-        return Result(_write_all(volumes, provenance, folder), figures, provenance)
+        return Result(_write_all(made.volumes, provenance, folder), made.figures, provenance)
 
 
 @contextmanager

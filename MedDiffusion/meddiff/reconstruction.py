@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,23 +13,23 @@ from torch import Tensor
 
 from .coils import simulate_sensitivities
 from .domain import PLANES, spacing_complaint
-from .ensemble import Moments, ensemble
-from .errors import BadInput, Notice
-from .intensity import Scaling
+from .errors import BadInput
 from .masks import PATTERNS, as_mask, make_mask
 from .models import Model
 from .multicoil import MultiCoil
-from .noises import Gaussian, gaussian, seed_of
-from .operators import Fourier, Operator
-from .prior import Condition
-from .recipes.reconstruct import TASK, Measured, pnp
-from .registry import PRESETS, Between, OneOf, find_recipe
-from .sampling import Run, drain
-from .tiling import batches, occupied, slices, stack
-from .uncertainty import calibrated
+from .noises import Gaussian, seed_of
+from .operators import Fourier
+from .posterior import Scan, fit_scale, posterior
+from .recipes.reconstruct import TASK, Measured
+from .registry import PRESETS, Between, OneOf, Recipe, find_recipe
+from .sampling import Run
+from .tiling import occupied, slices, stack
 from .volume import Volume, canonical, require_usable
 
-PILOT = 6  # slices
+Preset = Annotated[str, OneOf(PRESETS, "settings behind one word")]
+Contrast = Annotated[str | None, OneOf((), "what the image shows, a label of the model")]
+Samples = Annotated[int, Between(1, 64, "posterior samples to take mean and spread of")]
+Batch = Annotated[int, Between(1, 64, "slices at a time; more needs more memory")]
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,19 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Mean, spread and zero-filled image on the grid of the input; the residual |A x - y| / |y| over all slices."""
+    """Mean, spread, zero-filled image and what the data leave over (the magnitude of A^T (y - A mean)) on the grid of
+    the input; the residual |A mean - y| / |y| over all slices; `megapixels` that the network saw. The reference is
+    there when data were taken away that had been recorded."""
 
     mean: Volume
     spread: Volume
     first: Volume
+    leftover: Volume
     residual: float
     calls: int
+    megapixels: float
     settings: dict[str, Any] = field(default_factory=dict)
+    reference: Volume | None = None
 
 
 def reconstruct(
@@ -94,11 +99,11 @@ def reconstruct(
     method: str = "pnp",
     acquisition: Acquisition = Acquisition(),
     parameters: Mapping[str, Any] | None = None,
-    preset: Annotated[str, OneOf(PRESETS, "settings behind one word")] = "balanced",
-    contrast: Annotated[str | None, OneOf((), "what the image shows, a label of the model")] = None,
+    preset: Preset = "balanced",
+    contrast: Contrast = None,
     plane: Annotated[str, OneOf(tuple(PLANES), "the slices that are reconstructed, one by one")] = "axial",
-    samples: Annotated[int, Between(1, 64, "posterior samples to take mean and spread of")] = 4,
-    batch: Annotated[int, Between(1, 64, "slices at a time; more needs more memory")] = 8,
+    samples: Samples = 4,
+    batch: Batch = 8,
     seed: int = 0,
 ) -> Run[Reconstruction]:
     """Undersample `volume` retrospectively, then reconstruct it; yields Progress over all slices and samples.
@@ -110,49 +115,72 @@ def reconstruct(
     if volume.array.dtype.kind != "c" and volume.array.max() <= 0:
         raise BadInput(f"the volume has no voxel above 0 (the highest is {volume.array.max()}); expected an MR image")
     recipe = find_recipe(method, TASK)
-    calibration = model.card.uncertainty.get(recipe.name)
     settings = recipe.settings(parameters or {}, preset)
     placed, restore = canonical(volume)
     check_domain(placed, model, plane)
-    truth = _channels(placed.array, plane)
-    operator = acquisition.operator((truth.shape[2], truth.shape[3]), truth.shape[1], model.device)
-    kept = occupied(truth)
-    groups = [kept[rows] for rows in batches(len(kept), batch)]
-    # the simulated scanner knows how bright the truth is; the reconstruction does not
-    sigma = acquisition.noise * model.intensity.target[1] / fit_scale(truth, model).gain
-    first = torch.zeros_like(truth)
-    for rows in groups:
-        y = measure(truth, rows, operator, sigma, acquisition.mask_seed)
-        first[rows] = Measured(operator, y, sigma).initial.cpu()
-    scaling = pilot_scale(truth, first, kept, operator, model, sigma, acquisition.mask_seed)
-    scaling.check(placed.array)  # a complex image would be turned in its phase by an offset
-    if samples == 1:
-        warnings.warn("one sample has no spread: the uncertainty is 0 everywhere; take 2 or more", Notice, stacklevel=2)
-    mean, spread, misfit, power = torch.zeros_like(truth), torch.zeros_like(truth), 0.0, 0.0
-    for number, rows in enumerate(groups):
-        y = measure(truth, rows, operator, sigma, acquisition.mask_seed)
-        data = Measured(operator, _scaled(y, operator, first[rows].to(y.device), scaling), sigma * scaling.gain)
-        cond = model.condition(contrast, len(rows))
-
-        def member(k: int, rows: Tensor = rows, data: Measured = data, cond: Condition | None = cond) -> Run[Tensor]:
-            noise = Gaussian([seed_of(seed, int(row), k) for row in rows])
-            return recipe.run(model.prior, data, noise=noise, cond=cond, **settings)
-
-        moments = yield from _shift(ensemble(member, samples), number, len(groups))
-        mean[rows] = scaling.inverse(moments.mean.cpu())
-        spread[rows] = scaling.inverse_spread(calibrated(moments.spread.cpu(), calibration))
-        misfit += float((operator(moments.mean) - data.y).abs().square().sum())
-        power += float(data.y.abs().square().sum())
-    used = {**settings, **acquisition.settings(), "contrast": contrast, "plane": plane, "samples": samples}
-    used["uncertainty_scale"] = calibration.scale if calibration else 1.0
-    return Reconstruction(
-        mean=restore.volume(placed.with_array(_array(mean, plane))),
-        spread=restore.volume(placed.with_array(_magnitude(_array(spread, plane)))),
-        first=restore.volume(placed.with_array(_array(first, plane))),
-        residual=(misfit / max(power, 1e-30)) ** 0.5,
-        calls=recipe.calls(settings) * samples,
-        settings=used,
+    scan = Simulated.of(placed.array, plane, acquisition, model)
+    found = yield from posterior(
+        scan,
+        model,
+        recipe,
+        settings,
+        contrast=contrast,
+        samples=samples,
+        batch=batch,
+        seed=seed,
+        pilot_seed=acquisition.mask_seed,
     )
+    used = {**settings, **acquisition.settings(), "contrast": contrast, "plane": plane, "samples": samples}
+
+    def back(images: Tensor) -> Volume:
+        return restore.volume(placed.with_array(_array(images, plane)))
+
+    return Reconstruction(
+        mean=back(found.mean),
+        spread=magnitude(back(found.spread)),
+        first=back(found.first),
+        leftover=back(found.leftover),
+        residual=found.residual,
+        calls=recipe.calls(settings) * samples,
+        megapixels=found.megapixels,
+        settings={**used, **uncertainty_settings(model, recipe)},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated(Scan):
+    """Slices (N, C, H, W) of a volume, measured by `operator` with noise of standard deviation `sigma`."""
+
+    truth: Tensor
+    operator: Fourier | MultiCoil
+    sigma: float
+    seed: int
+
+    @classmethod
+    def of(cls, array: np.ndarray, plane: str, acquisition: Acquisition, model: Model) -> Simulated:
+        """The scan of a canonical volume (Z, Y, X); raises BadInput."""
+        truth = _channels(array, plane)
+        operator = acquisition.operator((truth.shape[2], truth.shape[3]), truth.shape[1], model.device)
+        # the simulated scanner knows how bright the truth is; the reconstruction does not
+        scaling = fit_scale(truth, model)
+        scaling.check(array)  # a complex image would be turned in its phase by an offset
+        return cls(truth, operator, acquisition.noise * model.intensity.target[1] / scaling.gain, acquisition.mask_seed)
+
+    @cached_property
+    def kept(self) -> Tensor:
+        return occupied(self.truth)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        slices, channels, rows, columns = self.truth.shape
+        return slices, channels, rows, columns
+
+    @property
+    def folds(self) -> int:
+        return self.truth.shape[1]
+
+    def measured(self, rows: Tensor) -> Measured:
+        return Measured(self.operator, measure(self.truth, rows, self.operator, self.sigma, self.seed), self.sigma)
 
 
 def check_domain(volume: Volume, model: Model, plane: str) -> None:
@@ -162,31 +190,6 @@ def check_domain(volume: Volume, model: Model, plane: str) -> None:
         raise BadInput(complaint)
 
 
-def fit_scale(first: Tensor, model: Model) -> Scaling:
-    """The intensity scale of the model, read off the zero-filled image (N, C, H, W): the truth is not known.
-
-    Aliasing fills the background, so the foreground is what exceeds a tenth of the maximum.
-    """
-    size = first.square().sum(1).sqrt().numpy()
-    return model.intensity.fit(np.where(size > 0.1 * size.max(), size, 0.0))
-
-
-def pilot_scale(
-    truth: Tensor, first: Tensor, kept: Tensor, operator: Fourier | MultiCoil, model: Model, sigma: float, seed: int
-) -> Scaling:
-    """`fit_scale`, corrected by a quick reconstruction of a few slices: undersampling dims bright vessels by half."""
-    rough = fit_scale(first, model)
-    if rough.offset:
-        return rough
-    rows = kept[torch.linspace(0, len(kept) - 1, min(PILOT, len(kept))).long()]
-    y = measure(truth, rows, operator, sigma, seed) * rough.gain
-    data = Measured(operator, y, sigma * rough.gain)
-    noise, cond = gaussian(seed, len(rows)), model.condition(None, len(rows))
-    image = drain(pnp(model.prior, data, noise=noise, cond=cond, steps=8))
-    correction = fit_scale(image.cpu(), model).gain / fit_scale(rough.gain * first[rows], model).gain
-    return Scaling(rough.gain * correction, 0.0)
-
-
 def measure(truth: Tensor, rows: Tensor, operator: Fourier | MultiCoil, sigma: float, seed: int) -> Tensor:
     """k-space of some slices of (N, C, H, W), with complex Gaussian noise drawn for each slice by its number."""
     y = operator(truth[rows].to(operator.mask.device))
@@ -194,12 +197,6 @@ def measure(truth: Tensor, rows: Tensor, operator: Fourier | MultiCoil, sigma: f
         return y
     noise = Gaussian([seed_of(seed, int(row), "measurement") for row in rows])
     return y + sigma * torch.complex(noise(y.real), noise(y.real)) * operator.mask
-
-
-def _scaled(y: Tensor, operator: Operator, like: Tensor, scaling: Scaling) -> Tensor:
-    """k-space in the units of the model: an offset of the image is one of k-space too."""
-    y = scaling.gain * y
-    return y + operator(torch.full_like(like, scaling.offset)) if scaling.offset else y
 
 
 def _channels(array: np.ndarray, plane: str) -> Tensor:
@@ -214,15 +211,12 @@ def _array(images: Tensor, plane: str) -> np.ndarray:
     return parts[0] + 1j * parts[1] if len(parts) == 2 else parts[0]
 
 
-def _magnitude(array: np.ndarray) -> np.ndarray:
-    return np.abs(array).astype(np.float32)
+def magnitude(volume: Volume) -> Volume:
+    """The magnitude of a complex volume, a real one as it is."""
+    return volume.with_array(np.abs(volume.array)) if np.iscomplexobj(volume.array) else volume
 
 
-def _shift(run: Run[Moments], number: int, count: int) -> Run[Moments]:
-    """Progress of one group of slices as progress of the whole volume."""
-    while True:
-        try:
-            p = next(run)
-        except StopIteration as end:
-            return end.value
-        yield replace(p, step=number * p.of + p.step, of=count * p.of)
+def uncertainty_settings(model: Model, recipe: Recipe) -> dict[str, float]:
+    """What the spread of samples was multiplied by, for provenance."""
+    calibration = model.card.uncertainty.get(recipe.name)
+    return {"uncertainty_scale": calibration.scale if calibration else 1.0}

@@ -3,87 +3,147 @@
 from __future__ import annotations
 
 import os
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 
 from .errors import BadInput, choose
 from .metrics import SSIM_WINDOW, nmse, psnr, ssim
 from .models import Model
-from .reconstruction import Acquisition, reconstruct
+from .rawfiles import read_raw
+from .reconstruction import Acquisition, magnitude, reconstruct
+from .recorded import reconstruct_raw
 from .registry import Parameter, parameters_of, recipes
 from .sampling import Progress, drain
 from .tiling import slices
-from .volume import Volume, canonical, read
+from .volume import Volume, canonical, read, require_usable, resample_like, same_grid
 
 if TYPE_CHECKING:
     from .job import Job
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
-Computed = tuple[dict[str, Volume], dict[str, float], dict[str, Any]]  # volumes, figures, settings
 WORDS = {str: "text", int: "a whole number", float: "a number", NoneType: "null"}
+
+
+class Computed(NamedTuple):
+    """What a task has made; its network saw so many `megapixels` in so many `seconds`."""
+
+    volumes: dict[str, Volume]
+    figures: dict[str, float]
+    settings: dict[str, Any]
+    megapixels: float
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Task:
-    """The files that a task takes, the volumes that it makes, the function that makes them, and its options."""
+    """The files that a task takes, the volumes that it makes, the function that makes them, and the options that each
+    of its main inputs goes with."""
 
     inputs: Mapping[str, str]  # name: what it is
     outputs: tuple[str, ...]
     compute: Callable[[Job, Model, OnProgress | None, ShouldStop | None], Computed]
-    options: tuple[Parameter, ...]
+    options: Mapping[str, tuple[Parameter, ...]]
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the function, as plain JSON values."""
-        options = [option.to_dict() for option in self.options]
-        return {"inputs": dict(self.inputs), "outputs": list(self.outputs), "options": options}
+        """All but the function, as plain JSON values; each option names the main inputs that it goes with."""
+        options: dict[Parameter, list[str]] = {}
+        for name, parameters in self.options.items():
+            for parameter in parameters:
+                options.setdefault(parameter, []).append(name)
+        told = [{**parameter.to_dict(), "inputs": names} for parameter, names in options.items()]
+        return {"inputs": dict(self.inputs), "outputs": list(self.outputs), "options": told}
 
 
 def _reconstruct(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:
-    kinds = acquisition_kinds() | {name: get_type_hints(reconstruct)[name] for name in OPTIONS}
-    options = check_options(job.options, kinds)
-    volume, mask = _inputs(job.inputs)
+    for name in job.inputs:
+        choose(name, TASKS["reconstruct"].inputs, "input of this job")
+    if ("volume" in job.inputs) == ("kspace" in job.inputs):
+        came = "both an input 'volume' and an input 'kspace'" if "volume" in job.inputs else "no input 'volume'"
+        raise BadInput(f"the job names {came}; add the path of a 3D image file, or of one of raw k-space as 'kspace'")
+    main = "volume" if "volume" in job.inputs else "kspace"
+    options = check_options(job.options, OPTION_KINDS[main])
+    mask = read_mask(job.inputs["mask"]) if "mask" in job.inputs else None
     if mask is not None and (given := {"pattern", "acceleration", "centre"} & set(options)):
         raise BadInput(f"a mask came, and {', '.join(sorted(given))} with it; the mask says it all: leave that out")
     acquisition = {name: options.pop(name) for name in acquisition_kinds() if name in options}
-    run = reconstruct(
-        volume,
-        model,
-        method=job.recipe,
-        acquisition=Acquisition(**acquisition, mask=mask),
-        parameters=job.parameters,
-        seed=job.seed,
-        **options,
-    )
+    chosen = Acquisition(**acquisition, mask=mask)
+    common: dict[str, Any] = {"method": job.recipe, "parameters": job.parameters, "seed": job.seed, **options}
+    volume, reference = None, read(job.inputs["reference"]) if "reference" in job.inputs else None
+    if main == "volume":
+        volume = read(job.inputs["volume"])
+        run = reconstruct(volume, model, acquisition=chosen, **common)
+    else:
+        undersampling = chosen if acquisition or mask is not None else None
+        run = reconstruct_raw(read_raw(job.inputs["kspace"]), model, undersampling=undersampling, **common)
+    began = time.monotonic()
     result = drain(run, on_progress, should_stop)
-    images = map(_magnitude, (result.mean, result.spread, result.first))
+    seconds = time.monotonic() - began
+    images = map(magnitude, (result.mean, result.spread, result.leftover, result.first))
     volumes = dict(zip(TASKS["reconstruct"].outputs, images, strict=True))
     figures = {"data_residual": result.residual, "network_calls": float(result.calls)}
-    for name in ("reconstruction", "zero-filled"):
-        found = compare(_magnitude(volume), volumes[name], result.settings["plane"])
-        figures |= {f"{figure}_{name}": value for figure, value in found.items()}
-    return volumes, figures, result.settings
+    truth = result.reference if reference is None else place_reference(reference, result.mean, main == "kspace")
+    truth = volume if truth is None else truth
+    if truth is not None:
+        for name in ("reconstruction", "zero-filled"):
+            image = volumes[name]
+            # raw k-space has units of its own
+            image = _fitted(image, truth) if main == "kspace" and reference is not None else image
+            found = compare(magnitude(truth), image, result.settings["plane"])
+            figures |= {f"{figure}_{name}": value for figure, value in found.items()}
+    return Computed(volumes, figures, result.settings, result.megapixels, seconds)
 
 
-OPTIONS = ("contrast", "plane", "samples", "batch", "preset")  # of `reconstruct`, beside those of the acquisition
-_KNOWN = parameters_of(Acquisition) | {name: parameters_of(reconstruct)[name] for name in OPTIONS}
+def place_reference(reference: Volume, image: Volume, loose: bool) -> Volume:
+    """A reference on the grid of `image`, interpolated if need be; `loose` takes one of the same size as it is, since
+    raw data seldom tell where they lie. Raises BadInput."""
+    require_usable(reference, "the reference")
+    if reference.shape == image.shape and (loose or same_grid(reference, image)):
+        return image.with_array(magnitude(reference).array)
+    placed = resample_like(magnitude(reference), image)
+    if not placed.array.any():
+        raise BadInput(
+            f"the reference, {reference.shape} (Z, Y, X), lies elsewhere than the image, {image.shape}; "
+            "expected one of the same size, or in the same place"
+        )
+    return placed
+
+
+def _fitted(image: Volume, reference: Volume) -> Volume:
+    """`image` times the number that brings it nearest to `reference`."""
+    a, b = image.array.astype(np.float64), magnitude(reference).array
+    return image.with_array((a * (np.sum(a * b) / max(np.sum(a * a), 1e-300))).astype(np.float32))
+
+
+UNDERSAMPLING = ("pattern", "acceleration", "centre", "mask_seed")  # of an acquisition; recorded data may have less
+SHARED = ("contrast", "samples", "batch", "preset")
+_SIMULATED = parameters_of(Acquisition) | {name: parameters_of(reconstruct)[name] for name in ("plane", *SHARED)}
+_RECORDED = parameters_of(reconstruct_raw)
 TASKS = {
     "reconstruct": Task(
         {
             "volume": "a 3D image, undersampled in retrospect",
-            "mask": "the sampling mask of a slice, k = 0 in its centre",
+            "kspace": "raw k-space in the place of a volume: fastMRI or ISMRMRD (.h5), .npz or .npy",
+            "mask": "which samples of each slice to use (Y, X), k = 0 in its centre",
+            "reference": "an image to compare the result with",
         },
-        ("reconstruction", "uncertainty", "zero-filled"),
+        ("reconstruction", "uncertainty", "residual", "zero-filled"),
         _reconstruct,
-        tuple(_KNOWN.values()),
+        {"volume": tuple(_SIMULATED.values()), "kspace": tuple(_RECORDED.values())},
     )
+}
+_HINTS = get_type_hints(Acquisition)
+OPTION_KINDS: dict[str, dict[str, Any]] = {
+    "volume": {name: (_HINTS | get_type_hints(reconstruct))[name] for name in _SIMULATED},
+    "kspace": {name: (_HINTS | get_type_hints(reconstruct_raw))[name] for name in (*UNDERSAMPLING, *_RECORDED)},
 }
 
 
@@ -117,20 +177,6 @@ def compare(truth: Volume, image: Volume, plane: str) -> dict[str, float]:
         del measures["ssim"]
     figures = {name: measure(a, b) for name, measure in measures.items()}
     return {name: value for name, value in figures.items() if isfinite(value)}
-
-
-def _magnitude(volume: Volume) -> Volume:
-    """The magnitude of a complex volume, a real one as it is."""
-    return volume.with_array(np.abs(volume.array)) if np.iscomplexobj(volume.array) else volume
-
-
-def _inputs(inputs: Mapping[str, str]) -> tuple[Volume, np.ndarray | None]:
-    """The volume and, if one is named, the sampling mask."""
-    for name in inputs:
-        choose(name, ("volume", "mask"), "input of this job")
-    if "volume" not in inputs:
-        raise BadInput("the job names no input 'volume'; add the path of a 3D image file")
-    return read(inputs["volume"]), read_mask(inputs["mask"]) if "mask" in inputs else None
 
 
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:

@@ -21,7 +21,7 @@ from meddiff.store import load_weights
 from meddiff.tasks import read_mask
 from meddiff.volume import Volume, read, write
 
-FILES = ["provenance.json", "reconstruction.nrrd", "uncertainty.nrrd", "zero-filled.nrrd"]
+FILES = ["provenance.json", "reconstruction.nrrd", "residual.nrrd", "uncertainty.nrrd", "zero-filled.nrrd"]
 
 
 @pytest.fixture

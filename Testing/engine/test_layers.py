@@ -24,7 +24,7 @@ LAYERS = [
     ["networks.*", "card", "store", "models", "uncertainty"],
     ["recipes.*", "registry"],
     ["training.*"],
-    ["reconstruction"],
+    ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded"],
     ["job", "tasks", "worker", "cluster", "demo", "pictures"],
     ["bench", "bench_speed", "calibration"],
     ["commands.*", "cli", "__init__", "__main__"],

@@ -170,7 +170,7 @@ def test_demo_of_an_own_volume(cli: Run, starter: None, small_volume: Volume, tm
     code, out, err = cli("demo", "--input", tmp_path / "mine.nrrd", "-o", output, "--slices", 1, "--acceleration", 2)
     assert code == 0, err
     assert "Resampling the slices from 2 x 2 mm to the 1 x 1 mm" in out
-    images = ["reconstruction.nrrd", "truth.nrrd", "uncertainty.nrrd", "zero-filled.nrrd"]
+    images = ["reconstruction.nrrd", "residual.nrrd", "truth.nrrd", "uncertainty.nrrd", "zero-filled.nrrd"]
     names = ["picture.png", "provenance.json", *images]
     assert sorted(path.name for path in output.iterdir()) == names
     assert (output / "picture.png").read_bytes().startswith(b"\x89PNG")

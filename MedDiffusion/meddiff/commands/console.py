@@ -112,11 +112,13 @@ def report(result: Result, json_wanted: bool = False) -> None:
         return as_json({"outputs": outputs, "figures": result.figures, "provenance": result.provenance})
     figures = result.figures
     shown = {key: value for key, value in FIGURES.items() if f"{key}_reconstruction" in figures}
-    rows = table("against the input", *(f">{escape(title)}" for title, _ in shown.values()))
+    against = "the reference" if "reference" in result.provenance["job"]["inputs"] else "the input"
+    rows = table(f"against {against}", *(f">{escape(title)}" for title, _ in shown.values()))
     for name in ("zero-filled", "reconstruction"):
         values = ((figures.get(f"{key}_{name}"), text) for key, (_, text) in shown.items())
         rows.add_row(name, *("" if value is None else text.format(value) for value, text in values))
-    out.print(rows)
+    if shown:  # of recorded data without a reference there is nothing to say
+        out.print(rows)
     made = result.provenance
     say(
         f"{figures['network_calls']:.0f} network calls a slice, data residual {figures['data_residual']:.1e}, "

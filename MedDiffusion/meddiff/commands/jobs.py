@@ -12,20 +12,25 @@ import typer
 from ..errors import BadInput
 from . import console
 
-ACQUISITION, PRIOR, MACHINE = "What is measured", "How it is reconstructed", "Where it runs"
+ACQUISITION, RECORDED = "What is measured", "Raw k-space"
+PRIOR, MACHINE = "How it is reconstructed", "Where it runs"
 _option = console.option
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if need be.")]
 Device = Annotated[str, _option(MACHINE, "auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str, _option(MACHINE, "auto, fp32 or bf16; auto takes bf16 where the device computes in it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")]
-Volume = Annotated[Path, typer.Argument(metavar="INPUT", help="A 3D image file: .nii.gz, .nii, .nrrd, .mha, ...")]
+Input = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="A 3D image file (.nii.gz, .nii, .nrrd, .mha, ...), or raw k-space: fastMRI or ISMRMRD (.h5), .npz, .npy.",
+    ),
+]
 Acceleration = Annotated[float | None, _option(ACQUISITION, "Keep one part in so many.", default="4.0")]
 Pattern = Annotated[
     str | None,
-    _option(
-        ACQUISITION, "cartesian-random, cartesian-equispaced, poisson-disc or radial.", default="cartesian-random"
-    ),
+    _option(ACQUISITION, "cartesian-random, cartesian-equispaced, poisson-disc or radial.", default="cartesian-random"),
 ]
 Centre = Annotated[
     float | None, _option(ACQUISITION, "Fraction of k-space, in its centre, kept whole.", default="0.32/acceleration")
@@ -42,6 +47,19 @@ Coils = Annotated[int | None, _option(ACQUISITION, "Simulated receiver coils.", 
 Noise = Annotated[
     float | None, _option(ACQUISITION, "Noise of k-space (SD), relative to the brightest tissue.", default="0.0")
 ]
+Reference = Annotated[Path | None, _option(ACQUISITION, "An image to compare the result with.", default="the input")]
+Phase = Annotated[
+    float | None,
+    _option(RECORDED, "How far the phase strays from a smooth one (SD, rad); 0: not at all.", default="0.1"),
+]
+Resolution = Annotated[
+    float | None, _option(RECORDED, "In-plane voxels of so many mm, where finer ones came.", default="as they came")
+]
+Turn = Annotated[str | None, _option(RECORDED, "Turns the image upright: none, left, right or half.", default="none")]
+Spacing = Annotated[
+    tuple[float, float, float] | None,
+    _option(RECORDED, "Voxel size in mm, where the file does not tell it.", metavar="X Y Z", default="the file's"),
+]
 Model = Annotated[str, _option(PRIOR, "A model's id or its folder; see `meddiff models list`.")]
 Method = Annotated[str, _option(PRIOR, "See `meddiff methods`; `meddiff methods NAME` lists what --set takes.")]
 Preset = Annotated[str | None, _option(PRIOR, "fast, balanced or best.", default="balanced")]
@@ -57,7 +75,7 @@ Batch = Annotated[int | None, _option(MACHINE, "Slices at a time; more needs mor
 
 
 def reconstruct(
-    volume: Volume,
+    source: Input,
     output: Output,
     acceleration: Acceleration = None,
     pattern: Pattern = None,
@@ -66,6 +84,11 @@ def reconstruct(
     mask_seed: MaskSeed = None,
     coils: Coils = None,
     noise: Noise = None,
+    reference: Reference = None,
+    phase: Phase = None,
+    resolution: Resolution = None,
+    turn: Turn = None,
+    spacing: Spacing = None,
     model: Model = "brain-mr",
     method: Method = "pnp",
     preset: Preset = None,
@@ -79,19 +102,24 @@ def reconstruct(
     batch: Batch = None,
     as_json: AsJson = False,
 ) -> None:
-    """Undersample a volume and reconstruct it: what would a faster scan have shown?
+    """Undersample a volume and reconstruct it: what would a faster scan have shown? Or reconstruct raw k-space.
 
     Writes reconstruction.nrrd, uncertainty.nrrd (the standard deviation of the
-    samples), zero-filled.nrrd and provenance.json.
+    samples), residual.nrrd (what the data leave over), zero-filled.nrrd and
+    provenance.json.
     """
     from ..job import Job
+    from ..rawfiles import is_raw
 
     told = {"acceleration": acceleration, "pattern": pattern, "centre": centre, "mask_seed": mask_seed, "coils": coils}
     told |= {"noise": noise, "preset": preset, "contrast": contrast, "plane": plane, "samples": samples, "batch": batch}
+    told |= {"phase": phase, "resolution": resolution, "turn": turn}
+    told |= dict(zip(("spacing_x", "spacing_y", "spacing_z"), spacing or (None,) * 3, strict=True))
+    files = {"kspace" if is_raw(source) else "volume": source, "mask": mask, "reference": reference}
     job = Job(
         recipe=method,
         model=model,
-        inputs={"volume": str(volume)} | ({"mask": str(mask)} if mask else {}),
+        inputs={name: str(path) for name, path in files.items() if path},
         output=str(output),
         options={name: value for name, value in told.items() if value is not None},
         parameters=parse_settings(settings or []),
