@@ -3,7 +3,7 @@
     python Testing/slicer/screenshots.py [--output docs/images] [--only NAME ...] [--list]
 
 A picture is a function that takes the host and the path to write: `picture("name")` registers it. Results are in
-`pictures_results.py`, panels in `pictures_panels.py`.
+`pictures_results.py`, panels in `pictures_panels.py` and `pictures_hub.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-ROOMS = ("pictures_results", "pictures_panels")
+ROOMS = ("pictures_results", "pictures_panels", "pictures_hub")
 Draw = Callable[[Any, Path], Any]
 PICTURES: dict[str, Draw] = {}
 

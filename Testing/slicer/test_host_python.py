@@ -702,3 +702,81 @@ def test_rules_rewrite_uris(logic, image):
         category="Mine", sampleName="Ruled", uris="ours:x", fileNames="r.nrrd", nodeNames="Ruled"
     )
     assert logic.downloadSample("Ruled").GetName() == "Ruled"
+
+
+# The base widget, in the host
+
+
+MODULE = """
+from slicer.ScriptedLoadableModule import *
+
+class Probe(ScriptedLoadableModule):
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "Probe"
+
+class ProbeWidget(ScriptedLoadableModuleWidget):
+    made = []
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        self.events = ["setup"]
+        ProbeWidget.made.append(self)
+    def cleanup(self):
+        self.events.append("cleanup")
+
+class ProbeTest(ScriptedLoadableModuleTest):
+    ran = []
+    def test_probe(self):
+        ProbeTest.ran.append(VERSION)
+
+VERSION = 1
+"""
+
+
+@pytest.fixture
+def probe(host, tmp_path):
+    path = tmp_path / "Probe.py"
+    path.write_text(MODULE)
+    return path
+
+
+def test_a_module_describes_itself(host, slicer, probe):
+    module = host.load_module(probe)
+    assert slicer.modules.probe.title == "Probe" and "Probe" in slicer.selfTests
+    widget = module.widget()
+    assert widget.moduleName == "Probe" and widget.events == ["setup"] and widget.layout is widget.parent.layout()
+    assert widget.resourcePath("UI/x.ui") == os.path.join(probe.parent, "Resources", "UI/x.ui")
+    assert not widget.developerMode and not hasattr(widget, "reloadButton")
+
+
+def test_reload_and_test_in_developer_mode(host, slicer, probe):
+    slicer.app.settings().setValue("Developer/DeveloperMode", True)
+    slicer.app.userSettings().setValue("Developer/SelfTestDisplayMessageDelay", 0)
+    module = host.load_module(probe)
+    first = module.widget()
+    assert first.developerMode and first.reloadCollapsibleButton.text == "Reload && Test"
+    probe.write_text(MODULE.replace("VERSION = 1", "VERSION = 22"))
+    first.reloadButton.click()
+    second = module.widget()
+    assert second is not first and first.events == ["setup", "cleanup"] and second.events == ["setup"]
+    assert sys.modules["Probe"].VERSION == 22
+    second.onReloadAndTest()
+    assert sys.modules["Probe"].ProbeTest.ran == [22]
+
+
+def test_the_panel_of_sample_data(host, slicer, logic, image):
+    """A button for each source; the custom downloader of a source is called by its button."""
+    import SampleData
+
+    clicked = []
+    logic.registerCustomSampleDataSource(
+        category="Mine",
+        sampleName="Custom",
+        uris="ours:x",
+        fileNames="x",
+        customDownloader=lambda source: clicked.append(source.sampleName),
+    )
+    widget = host.load_module(SampleData.__file__).enter()
+    slicer.util.findChild(widget.parent, "CustomPushButton").click()
+    assert clicked == ["Custom"]
+    assert slicer.util.findChild(widget.parent, "MRHeadPushButton").text == "MRHead"

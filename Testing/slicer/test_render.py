@@ -252,6 +252,29 @@ def test_boards(render, tmp_path):
         board(tmp_path / "none.png", [])
 
 
+def test_columns_are_as_wide_as_their_tiles_and_a_panel_stands_beside(render, tmp_path):
+    from host.boards import GAP, Tile, beside, board
+    from PySide6.QtGui import QImage
+
+    grey = np.full((30, 40, 3), 90, np.uint8)
+    panel = board(tmp_path / "panel.png", [Tile(grey), Tile(np.full((30, 90, 3), 120, np.uint8))], columns=2)
+    assert QImage(str(panel)).width() == 40 + 90 + 3 * GAP
+    image = QImage(str(beside(tmp_path / "both.png", panel, [Tile(grey)] * 3, columns=1)))
+    assert (image.width(), image.height()) == (130 + 3 * GAP + 40 + 2 * GAP, 3 * 30 + 4 * GAP)
+    assert image.pixelColor(GAP + 20, GAP + 15).red() == image.pixelColor(130 + 4 * GAP + 20, GAP + 15).red() == 90
+
+
+def test_the_script_knows_its_pictures(capsys):
+    import screenshots
+
+    assert screenshots.main(["--list"]) == 0
+    names = capsys.readouterr().out.split()
+    assert {"phantom", "recon-result", "panel-recon"} <= set(names)
+    with pytest.raises(SystemExit):
+        screenshots.main(["--only", "nothing"])
+    assert "no picture is named nothing" in capsys.readouterr().err
+
+
 def test_what_cannot_be_drawn(render):
     with pytest.raises(ValueError, match="expected one of Axial"):
         render.slice_picture(node_of(volume()), orientation="Sideways")

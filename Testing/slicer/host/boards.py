@@ -25,31 +25,53 @@ class Tile:
 
 
 def board(path: str | Path, tiles: Sequence[Tile], *, columns: int = 3, title: str = "") -> Path:
-    """Writes the tiles row by row, each in a cell as large as the largest, its caption below it."""
+    """Writes the tiles row by row, a column as wide as its widest tile, each caption below its tile."""
+    return _save(_sheet(tiles, columns, title), path)
+
+
+def beside(path: str | Path, panel: str | Path, tiles: Sequence[Tile], *, columns: int = 2) -> Path:
+    """Writes a picture of a panel with the views of `tiles` at its right, as in Slicer's window."""
+    left, right = QImage(str(panel)), _sheet(tiles, columns, "")
+    sheet = QImage(left.width() + right.width(), max(left.height(), right.height()), QImage.Format.Format_RGB888)
+    sheet.fill(PAPER)
+    painter = QPainter(sheet)
+    painter.fillRect(0, 0, left.width(), sheet.height(), left.pixelColor(2, left.height() - 2))
+    painter.drawImage(0, 0, left)
+    painter.drawImage(left.width(), 0, right)
+    painter.end()
+    return _save(sheet, path)
+
+
+def _save(sheet: QImage, path: str | Path) -> Path:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if not sheet.save(str(path)):
+        raise OSError(f"{path} cannot be written; check the folder and its permissions")
+    return Path(path)
+
+
+def _sheet(tiles: Sequence[Tile], columns: int, title: str) -> QImage:
     if not tiles or columns < 1:
         raise ValueError(f"{len(tiles)} tiles in {columns} columns; expected one or more of each")
     height = max(tile.pixels.shape[0] for tile in tiles)
-    width = max(tile.pixels.shape[1] for tile in tiles)
     columns = min(columns, len(tiles))
+    widths = [max(tile.pixels.shape[1] for tile in tiles[column::columns]) for column in range(columns)]
     rows = -(-len(tiles) // columns)
     line = LINE if any(tile.caption or tile.note for tile in tiles) else 0
     top = GAP + (LINE + GAP if title else 0)
-    sheet = QImage(columns * (width + GAP) + GAP, top + rows * (height + line + GAP), QImage.Format.Format_RGB888)
+    sheet = QImage(sum(widths) + (columns + 1) * GAP, top + rows * (height + line + GAP), QImage.Format.Format_RGB888)
     sheet.fill(PAPER)
     painter = QPainter(sheet)
     painter.setRenderHint(QPainter.RenderHint.TextAntialiasing)
     if title:
         _write(painter, QRect(GAP, GAP, sheet.width() - 2 * GAP, LINE), title, INK, 18, bold=True)
     for index, tile in enumerate(tiles):
-        x = GAP + (index % columns) * (width + GAP)
+        column, width = index % columns, widths[index % columns]
+        x = GAP + sum(widths[:column]) + column * GAP
         y = top + (index // columns) * (height + line + GAP)
         _draw(painter, tile, QRect(x, y, width, height))
         _caption(painter, tile, QRect(x, y + height, width, line))
     painter.end()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if not sheet.save(str(path)):
-        raise OSError(f"{path} cannot be written; check the folder and its permissions")
-    return Path(path)
+    return sheet
 
 
 def _draw(painter: QPainter, tile: Tile, cell: QRect) -> None:

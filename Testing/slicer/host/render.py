@@ -116,12 +116,14 @@ def slice_picture(
     size: tuple[int, int] = (400, 400),
     zoom: float = 1.0,
     legend: Any = None,
+    legend_title: str | None = None,
 ) -> Picture:
     """A slice of `background` at `offset` mm along its normal, or `through` a place (RAS mm), else through the middle.
 
     `foreground` is blended with `opacity`, `label` (a label map node) with 0.6, the segments of `segmentation` filled
-    with `fill`; `legend` is the volume whose colour legend is drawn; `zoom` above 1 shows less than the whole;
-    `aligned` turns the plane to the nearest axes of the background, so that an oblique volume shows its own voxels.
+    with `fill`; `legend` is the volume whose colour legend is drawn, titled with its name; `zoom` above 1 shows less
+    than the whole; `aligned` turns the plane to the nearest axes of the background, so that an oblique volume shows
+    its own voxels.
     """
     if orientation not in PRESETS:
         raise ValueError(f"orientation is {orientation!r}; expected one of {', '.join(PRESETS)}")
@@ -139,7 +141,7 @@ def slice_picture(
         display = stage.copy(segmentation).GetDisplayNode()
         display.SetOpacity2DFill(display.GetOpacity2DFill() * fill)
     if legend is not None:
-        _add_legend(stage, stage.copy(legend))
+        _add_legend(stage, stage.copy(legend), legend_title)
     view.node.SetOrientation(orientation)
     if aligned:
         view.node.RotateToVolumePlane(volume)
@@ -147,9 +149,9 @@ def slice_picture(
     return view.draw()
 
 
-def _add_legend(stage: Scene, volume: Any) -> None:
+def _add_legend(stage: Scene, volume: Any, title: str | None) -> None:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume.GetDisplayNode())
-    legend.SetTitleText(volume.GetName())
+    legend.SetTitleText(volume.GetName() if title is None else title)
     legend.SetNumberOfLabels(5)
     legend.SetLabelFormat("%.3g")
     legend.SetSize(0.12, 0.5)
