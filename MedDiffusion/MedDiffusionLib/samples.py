@@ -25,9 +25,11 @@ PHANTOMS = {"T1": ("T1", False), "T2": ("T2", False), "FLAIR": ("FLAIR", False),
 
 
 def registerSampleData() -> None:
-    """Adds the sources to the module Sample Data; call it when the application has started."""
+    """Adds the sources to the module Sample Data, once; call it when the application has started."""
     from SampleData import SampleDataLogic
 
+    if SampleDataLogic.sampleDataSourcesByCategory(CATEGORY):
+        return
     SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName="MedDiffusionMRHead",
