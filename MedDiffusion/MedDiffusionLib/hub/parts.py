@@ -39,6 +39,7 @@ class Rows:
         self.widget.setWordWrap(False)
         self.widget.verticalHeader().setVisible(False)
         header = self.widget.horizontalHeader()
+        header.setHighlightSections(False)
         header.setDefaultAlignment(qt.Qt.AlignLeft)
         for column in range(len(titles) - 1):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)

@@ -80,13 +80,18 @@ class SystemTab:
 
     # What is shown
 
+    @property
+    def asking(self) -> bool:
+        """Whether the worker is being asked."""
+        return self._worker is not None
+
     def refresh(self) -> None:
         """Look again at the set-up and the disk; asking the worker is left to its button."""
         status = setup.status()
         self.status.setText(status.sentence)
         about = _("Install what the networks need into Slicer's Python, after asking; numpy, SimpleITK and VTK stay")
         needless = _("All that is needed is installed.") if status.ready else ""
-        enable(self.setUpButton, needless or (_("Wait until the check has ended.") if self._worker else ""), about)
+        enable(self.setUpButton, needless or (_("Wait until the check has ended.") if self.asking else ""), about)
         self._places = disk.places()
         self.disk.show([(place.title, size(place.bytes), str(place.folder)) for place in self._places])
         self._leftovers = disk.leftovers()
@@ -118,7 +123,7 @@ class SystemTab:
 
     def onCheck(self) -> None:
         """Ask a worker what it has to compute with; the answer comes by itself."""
-        if self._worker is not None:
+        if self.asking:
             return
         self._advise(_("Asking the worker process…"))
         try:

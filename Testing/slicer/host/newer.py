@@ -1,7 +1,7 @@
 """Names that Qt gained after 5.15: Slicer is built with Qt 5 or 6, so an extension may not use them.
 
 `qt6_only.json` lists them by class ("" for the classes themselves): what the stubs of PyQt6 6.12 have, those of
-PyQt5 5.15 have not, and PySide6 offers.
+PyQt5 5.15 have not, and PySide6 offers. Virtual methods are left out: PySide looks them up itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from types import ModuleType
 from typing import Any
 
 FILE = Path(__file__).with_name("qt6_only.json")
+# Virtual functions: Qt itself looks for a Python override of them in every view, so there they cannot be refused.
+VIRTUAL = {"clone", "initStyleOptionForIndex", "initViewItemOption", "itemDelegateForIndex", "multiData", "skipData"}
 
 
 @cache
 def listed() -> dict[str, frozenset[str]]:
-    return {name: frozenset(names) for name, names in json.loads(FILE.read_text(encoding="utf-8")).items()}
+    found = json.loads(FILE.read_text(encoding="utf-8"))
+    return {name: frozenset(names) - VIRTUAL for name, names in found.items()}
 
 
 @cache
