@@ -8,6 +8,7 @@ Exit status 0: all is there. 1: something is missing and was not installed; the 
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
 import shutil
 import subprocess
@@ -20,28 +21,32 @@ LIBRARIES = {
     "libxkbcommon.so.0": "libxkbcommon0",
     "libfontconfig.so.1": "libfontconfig1",
     "libdbus-1.so.3": "libdbus-1-3",
-    "libGLX_mesa.so.0": "libgl1-mesa-dri libglx-mesa0",
-    "libEGL_mesa.so.0": "libegl-mesa0",
     "libglib-2.0.so.0": "libglib2.0-0",
 }
+DRIVER = "a driver of EGL"  # VTK draws off-screen with it; Mesa's works without a graphics card
+DRIVER_FILES = ("/usr/share/glvnd/egl_vendor.d/*.json", "/etc/glvnd/egl_vendor.d/*.json")
+PACKAGES = {**LIBRARIES, DRIVER: "libegl-mesa0 libgl1-mesa-dri"}
 
 
 def missing() -> list[str]:
-    """The libraries that cannot be loaded."""
+    """What cannot be loaded; nothing on macOS and Windows, where it comes along."""
     if not sys.platform.startswith("linux"):
-        return []  # macOS and Windows bring them along
-    absent = []
-    for library in LIBRARIES:
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            absent.append(library)
-    return absent
+        return []
+    absent = [library for library in LIBRARIES if not loads(library)]
+    return absent if any(glob.glob(files) for files in DRIVER_FILES) else [*absent, DRIVER]
+
+
+def loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def command(absent: list[str]) -> str:
     """The one command that installs them."""
-    packages = " ".join(dict.fromkeys(package for library in absent for package in LIBRARIES[library].split()))
+    packages = " ".join(dict.fromkeys(package for thing in absent for package in PACKAGES[thing].split()))
     sudo = "" if is_root() else "sudo "
     return f"{sudo}apt-get update && {sudo}apt-get install -y --no-install-recommends {packages}"
 

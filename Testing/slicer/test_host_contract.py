@@ -178,8 +178,9 @@ def test_a_ui_file_is_held_to_the_contract(host, tmp_path):
     import slicer
 
     good = """<ui version="4.0"><widget class="qMRMLWidget" name="top"><layout class="QVBoxLayout"><item>
-    <widget class="qMRMLNodeComboBox" name="input"><property name="nodeTypes"><stringlist><string>vtkMRMLModelNode</string>
-    </stringlist></property><property name="SlicerParameterName" stdset="0"><string>input</string></property></widget>
+    <widget class="qMRMLNodeComboBox" name="input"><property name="nodeTypes"><stringlist>
+    <string>vtkMRMLModelNode</string></stringlist></property>
+    <property name="SlicerParameterName" stdset="0"><string>input</string></property></widget>
     </item><item><widget class="ctkPathLineEdit" name="path"><property name="filters"><set>ctkPathLineEdit::Files</set>
     </property></widget></item></layout></widget><connections><connection><sender>top</sender>
     <signal>mrmlSceneChanged(vtkMRMLScene*)</signal><receiver>input</receiver><slot>setMRMLScene(vtkMRMLScene*)</slot>

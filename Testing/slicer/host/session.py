@@ -52,6 +52,14 @@ class Host:
         self.status, self.opened, self.qt_warnings = reports.status, reports.opened, reports.warnings
         self._answers = reports.answers
         self._kept: set[str] = set()
+        self.longest_block = 0.0
+
+    @property
+    def render(self) -> Any:
+        """Pictures of slices and surfaces: `host.render.slice_png(path, background=node, ...)`."""
+        from . import render
+
+        return render
 
     # --- modules
 
@@ -99,13 +107,18 @@ class Host:
     # --- time
 
     def process_events(self, seconds: float = 0.0) -> None:
-        """Runs the event loop, at least once, for so long; deferred deletions happen too."""
+        """Runs the event loop, at least once, for so long; deferred deletions happen too.
+
+        `host.longest_block` is the longest time, in seconds, that the window did not respond meanwhile.
+        """
         import slicer
         from PySide6 import QtCore
 
         end = time.monotonic() + seconds
         while True:
+            before = time.monotonic()
             slicer.app.processEvents()
+            self.longest_block = max(self.longest_block, time.monotonic() - before)
             slicer.app.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
             if time.monotonic() >= end:
                 return
@@ -203,6 +216,7 @@ class Host:
         from . import reports
 
         reports.clear()
+        self.longest_block = 0.0
         self.pip.forget()
 
 
@@ -222,8 +236,9 @@ def start() -> Host:
 def _start() -> Host:
     import slicer
 
-    from . import newer, pythonqt, qtmodule, reports
+    from . import immortal, newer, pythonqt, qtmodule, reports
 
+    immortal.keep_none()
     pythonqt.install(qtmodule.MODULES)
     newer.forbid(qtmodule.MODULES)
     sys.modules["qt"] = qtmodule.build()

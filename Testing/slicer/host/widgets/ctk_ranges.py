@@ -8,7 +8,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from .. import signals
 from ..classes import stand_in
-from .ctk_numbers import Inner, Limits, Scale, finite, spin_box
+from .numbers import Inner, Limits, Scale, finite, spin_box
 
 Qt = QtCore.Qt
 

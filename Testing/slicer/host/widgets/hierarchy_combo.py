@@ -10,8 +10,8 @@ from PySide6 import QtWidgets
 from .. import signals
 from ..classes import stand_in
 from .ctk_small import ctkComboBox
+from .filters import Option
 from .follow import MODIFIED, SCENE_EVENTS, Watch
-from .node_combo import Option
 
 INVALID = 0
 ITEM_EVENTS = (

@@ -9,39 +9,12 @@ from PySide6 import QtCore, QtWidgets
 
 from .. import signals
 from ..classes import stand_in
+from .filters import DEFAULTS, Attribute, Option, accepts
 from .follow import MODIFIED, SCENE_EVENTS, Watch
 
 Qt = QtCore.Qt
 
 
-class Option:
-    """A property that changes which nodes are listed."""
-
-    def __init__(self, key: str, kind: Any = bool) -> None:
-        self.key, self.kind = key, kind
-
-    def __get__(self, owner: Any, kind: type) -> Any:
-        return self if owner is None else owner._options[self.key]
-
-    def __set__(self, owner: Any, value: Any) -> None:
-        if self.kind is tuple and isinstance(value, str):
-            raise signals.ContractError(f"{self.key} takes a list of names, not {value!r}")
-        owner._options[self.key] = self.kind(value)
-        owner._refresh()
-
-
-DEFAULTS: dict[str, Any] = {
-    "nodeTypes": (),
-    "hideChildNodeTypes": (),
-    "showChildNodeTypes": True,
-    "showHidden": False,
-    "noneEnabled": False,
-    "noneDisplay": "None",
-    "addEnabled": True,
-    "removeEnabled": True,
-    "editEnabled": False,
-    "renameEnabled": False,
-}
 ACTIONS = {
     "renameEnabled": "Rename current",
     "editEnabled": "Edit current",
@@ -63,7 +36,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._options = dict(DEFAULTS)
-        self._attributes: list[tuple[str, str, str | None]] = []
+        self._attributes: list[Attribute] = []
         self._labels: dict[str, str] = {}
         self._scene: Any = None
         self._nodes: list[Any] = []
@@ -115,26 +88,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             if node not in before:
                 signals.emit(self, "nodeAdded", node)
 
-    def _accepts(self, node: Any) -> bool:
-        options = self._options
-        if node.GetHideFromEditors() and not options["showHidden"]:
-            return False
-        if not options["nodeTypes"]:
-            return True
-        for kind in options["nodeTypes"]:
-            if not node.IsA(kind) or (not options["showChildNodeTypes"] and node.GetClassName() != kind):
-                continue
-            if options["showChildNodeTypes"] and any(node.IsA(hidden) for hidden in options["hideChildNodeTypes"]):
-                return False
-            wanted = [(key, value) for owner, key, value in self._attributes if owner == kind]
-            return all(node.GetAttribute(k) is not None and v in (None, node.GetAttribute(k)) for k, v in wanted)
-        return False
-
     def _list(self) -> None:
         """Reads the nodes of the scene into the combo box."""
         scene = self._scene
         found = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())] if scene is not None else []
-        self._nodes = [node for node in found if self._accepts(node)]
+        self._nodes = [node for node in found if accepts(node, self._options, self._attributes)]
         self._node_watch.stop()
         for node in self._nodes:
             self._node_watch.add(node, MODIFIED, "_on_modified")
@@ -184,7 +142,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _on_modified(self) -> None:
         """A node has another name or attribute; Slicer tells of a renamed current node as of a changed one."""
-        if any(not self._accepts(node) for node in self._nodes):
+        if any(not accepts(node, self._options, self._attributes) for node in self._nodes):
             self._refresh()
             return
         for row, (text, node) in enumerate(self._rows()):
