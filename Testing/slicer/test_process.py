@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 import uuid
@@ -12,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from children import Make, alive, gone, nursery, until
+from children import Make, alive, gone, nursery, sees_processes, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,6 +134,7 @@ subprocess.Popen([sys.executable, "-IS", "-c", code], start_new_session=%s).wait
 """
 
 
+@sees_processes
 @pytest.mark.parametrize(
     ("body", "ready"),
     [
@@ -158,6 +160,18 @@ def test_a_dead_worker_leaves_no_orphans(fake: Make, mark: str) -> None:
     worker.start()
     all_of(worker)
     assert worker.code == -9 and gone(mark)
+
+
+def test_workers_end_with_a_slicer_that_died(tmp_path: Path, mark: str) -> None:
+    script = "import os, sys, time\nfrom MedDiffusionLib.process import Worker\n"
+    script += f"workers = [Worker([sys.executable, '-IS', {str(tmp_path / 'child.py')!r}]) for _ in range(2)]\n"
+    script += "for worker in workers: worker.start()\n"
+    script += "for worker in workers:\n    while not worker.poll(): time.sleep(0.01)\n"
+    script += "os.kill(os.getpid(), 9)\n"
+    (tmp_path / "child.py").write_text('import sys\nprint(\'{"event": "ready"}\', flush=True)\nsys.stdin.read()\n')
+    environment = {**os.environ, "PYTHONPATH": str(process.ENGINE), "MEDDIFF_TEST": mark}
+    assert subprocess.run([sys.executable, "-c", script], env=environment, check=False, timeout=30).returncode == -9
+    assert gone(mark)
 
 
 def test_a_python_that_is_not_there() -> None:

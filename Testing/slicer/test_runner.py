@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from children import PROC, STEPPING, Make, alive, gone, nursery, until, zombies
+from children import STEPPING, Make, alive, gone, nursery, sees_processes, until, zombies
 
 from MedDiffusionLib import runner
 from MedDiffusionLib.process import Worker
@@ -155,6 +155,7 @@ def test_the_batch_is_that_of_the_engine() -> None:
 # --- cancel -----------------------------------------------------------------------------------------------------------
 
 
+@sees_processes
 @pytest.mark.parametrize("deaf", [False, True])
 def test_cancel_leaves_nobody_behind(fake: Make, mark: str, deaf: bool) -> None:
     running = Runner({"steps": 10**6, "deaf": deaf, "child": True}, worker=fake(STEPPING))
@@ -220,7 +221,7 @@ def test_ctrl_c_while_waiting(fake: Make, mark: str) -> None:
     assert running.state == "cancelled" and gone(mark)
 
 
-@pytest.mark.skipif(not PROC.is_dir(), reason="needs /proc to see every process")
+@sees_processes
 def test_a_hundred_cancels_at_any_moment(fake: Make, mark: str) -> None:
     chance = random.Random(3)
     ended = {"done": 0, "cancelled": 0}
