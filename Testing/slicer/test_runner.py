@@ -320,7 +320,7 @@ def test_the_engine_itself(tmp_path: Path, mark: str) -> None:
     worker = Worker(env={"MEDDIFF_TEST": mark})
     results = [run(worker, job(name), keep_warm=True)[0] for name in ("first", "second")]
     worker.send({"describe": True})
-    told = until(lambda: next((e for e in worker.poll() if e["event"] == "system"), None))
+    told = until(lambda: next((e for e in worker.poll() if e["event"] == "system"), None), 120)
     assert any(device["name"] == "cpu" and device["works"] for device in told["devices"])
     engine.run(engine.Job.from_json(json.dumps(job("here"))))
     assert [each.state for each in results] == ["done", "done"], [each.failure for each in results]
@@ -331,7 +331,7 @@ def test_the_engine_itself(tmp_path: Path, mark: str) -> None:
     slow = {**job("long"), "recipe": "score-mri", "parameters": {"steps": 1000}}
     long = Runner(slow, worker=worker, keep_warm=True, on_event=lambda event: seen.append(event["event"]))
     long.start()
-    until(lambda: not long.poll() or "progress" in seen)
+    until(lambda: not long.poll() or "progress" in seen, 120)
     assert long.failure is None
     long.cancel()
     began = time.monotonic()
