@@ -76,9 +76,14 @@ class Bindings:
         spinBox.connect("valueChanged(int)", slot)
 
     def real(self, parameter: str, slider: Any) -> None:
-        """A ctkSliderWidget; what its decimals cannot show is rounded."""
+        """A ctkSliderWidget or QDoubleSpinBox; what its decimals cannot show is rounded."""
         slot = self.add(parameter, lambda: round(slider.value, slider.decimals), slider.setValue)
         slider.connect("valueChanged(double)", slot)
+
+    def line(self, parameter: str, lineEdit: Any) -> None:
+        """A QLineEdit, once a word is complete."""
+        slot = self.add(parameter, lambda: lineEdit.text, lineEdit.setText)
+        lineEdit.connect("editingFinished()", slot)
 
     def tick(self, parameter: str, checkBox: Any) -> None:
         """A QCheckBox."""

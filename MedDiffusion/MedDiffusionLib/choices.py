@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import slicer
+
 from meddiff.errors import BadInput
 from meddiff.volume import write
 
 from .nodes import grid_from_node, to_file
 from .roles import InputRole, OutputRole
 from .sequences import volumes_from_sequence
+
+VALUES = 100_000
 
 
 def overrides(parameterNode: Any) -> dict[str, Any]:
@@ -33,6 +37,14 @@ def unusable(node: Any) -> list[str]:
     except BadInput as error:
         return [str(error)]
     return []
+
+
+def some_values(node: Any) -> Any:
+    """Voxels from all over a volume, as many as tell what kind of image it is; None for a node without voxels."""
+    if not node.IsA("vtkMRMLScalarVolumeNode"):
+        return None
+    values = slicer.util.arrayFromVolume(node).reshape(-1)
+    return values[:: max(1, values.size // VALUES)]
 
 
 def settings_of(recipe: Any, preset: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from meddiff.errors import BadInput, Cancelled
 from meddiff.volume import Volume
 
 from . import catalogue, nodes, results, snippets
-from .choices import export, is_wanted, overrides, settings_of, unusable
+from .choices import export, is_wanted, overrides, settings_of, some_values, unusable
 from .roles import InputRole, OutputRole
 from .runner import Failure, Runner, Worker, shared_worker
 
@@ -117,6 +117,14 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         given = (arguments.get(role.parameter) for role in self.inputs() if not role.isFile)
         return next((node for node in given if node is not None), None)
 
+    def baseName(self, arguments: Mapping[str, Any]) -> str:
+        """What results are named after: the source, or the first file."""
+        source = self.source(arguments)
+        if source is not None:
+            return source.GetName()
+        files = (arguments.get(role.parameter) for role in self.inputs() if role.isFile)
+        return next((Path(file).stem for file in files if file), "")
+
     def cost(self, arguments: Mapping[str, Any]) -> catalogue.Cost | None:
         """Time and memory that the job will take; None where its input does not tell yet."""
         model, recipe = self.chosen(arguments)
@@ -142,8 +150,8 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         grid = self._grid(arguments)
         if model is None or grid is None:
             return None
-        plane = arguments.get("plane", "axial")
-        return catalogue.domain_warning(model, grid.spacing, grid.shape, plane, direction=grid.direction)
+        plane, values = arguments.get("plane", "axial"), some_values(self.source(arguments))
+        return catalogue.domain_warning(model, grid.spacing, grid.shape, plane, direction=grid.direction, values=values)
 
     def _grid(self, arguments: Mapping[str, Any]) -> Volume | None:
         """Where the voxels of the source lie; None for a file, and for what cannot be used."""
@@ -206,8 +214,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         given = {role: arguments.get(role.parameter) for role in self.inputs()}
         found = {role.name: snippets.file_of(value, role.isFile) for role, value in given.items() if value}
         files = {name: path for name, (path, _note) in found.items()}
-        source = self.source(arguments)
-        output = snippets.output_name(source.GetName() if source is not None else "k-space")
+        output = snippets.output_name(self.baseName(arguments))
         job = self._job(arguments, files, output)
         return "".join(note for _path, note in found.values()) + snippets.as_command(self.TASK, job)
 
@@ -239,7 +246,9 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         roles = [role for role in self.outputs() if role.always or given.get(role.name) or is_wanted(role, wanted)]
         model = next((m for m in catalogue.models(self.TASK) if m.id == arguments.get("model")), None)
         about = {"module": self.moduleName, "arguments": results.plain(arguments)}
-        return results.load(result, roles, source=source, targets=given, labels=model and model.labels, about=about)
+        base = self.baseName(arguments) if arguments else ""
+        labels = model and model.labels
+        return results.load(result, roles, source=source, targets=given, labels=labels, about=about, base=base)
 
     def run(
         self, arguments: Mapping[str, Any], *, show: bool = False, onEvent: OnEvent | None = None

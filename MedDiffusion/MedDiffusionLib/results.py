@@ -31,11 +31,12 @@ def load(
     targets: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
     about: Mapping[str, Any] | None = None,
+    base: str = "",
 ) -> dict[str, Any]:
     """The nodes of these roles, by name; an output that the result lacks is left out. Raises BadInput.
 
     `targets` are nodes to fill; those that are gone, and those that are not given, are made new. `about` is added to
-    the provenance that each node carries.
+    the provenance that each node carries. New nodes are named after the source, or else `base`.
     """
     files = {name: Path(path) for name, path in result["outputs"].items()}
     read = {role: READERS[role.nodeClass](role, files, result.get("figures") or {}) for role in roles}
@@ -49,7 +50,7 @@ def load(
                     continue
                 target = (targets or {}).get(role.name)
                 target = target if is_present(target) else None
-                node = MAKERS[role.nodeClass](content, _name(role, source, files), target, source, labels)
+                node = MAKERS[role.nodeClass](content, _name(role, source, base), target, source, labels)
                 made += [node] if target is None else []
                 _finish(node, role, source, provenance)
                 found[role.name] = node
@@ -69,8 +70,8 @@ def _finish(node: Any, role: OutputRole, source: Any, provenance: Mapping[str, A
         show(node, role.display, like=source)
 
 
-def _name(role: OutputRole, source: Any, files: Files) -> str:
-    base = source.GetName() if source is not None else _("k-space")
+def _name(role: OutputRole, source: Any, base: str) -> str:
+    base = source.GetName() if source is not None else base or _("Result")
     return f"{base} {role.title.lower()}"
 
 

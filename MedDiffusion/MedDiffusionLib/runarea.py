@@ -95,6 +95,10 @@ class RunArea:
             self.preview.show(event)
         elif kind == "warning":
             self.say(event["message"])
+        elif kind == "ready":
+            self.show(_("Loading the model…"))
+        elif kind == "log":
+            self.log(event["text"])
 
     def say(self, sentence: str) -> None:
         """A sentence in the status line and in the log."""

@@ -40,11 +40,15 @@ def as_command(task: str, job: Mapping[str, Any]) -> str:
     inputs = dict(job["inputs"])
     first = inputs.pop(next(iter(inputs)), "")
     words = ["meddiff", VERBS[task], first, "--output", job["output"]]
-    told = {"model": job["model"], "method": job["recipe"], **inputs, **job["options"]}
+    options = dict(job["options"])
+    spacing = [options.pop(f"spacing_{axis}", None) for axis in "xyz"]
+    told = {"model": job["model"], "method": job["recipe"], **inputs, **options}
     told |= {"seed": job["seed"], "device": job["device"]}
     for name, value in told.items():
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if None not in spacing:
+        words += ["--spacing", *map(str, spacing)]
     for name, value in job["parameters"].items():
         words += ["--set", f"{name}={json.dumps(value)}"]
     return _quote(words) + "\n"

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,18 @@ def test_results_keep_the_transform_of_the_input(panel: Any) -> None:
     panel.volume.SetAndObserveTransformNodeID(transform.GetID())
     run(panel)
     assert panel.parameters.outputUncertainty.GetTransformNodeID() == transform.GetID()
+
+
+def test_results_are_shown_where_there_are_views(panel: Any) -> None:
+    """The reconstruction behind, its uncertainty half transparent in front; the view stays where it was."""
+    import slicer
+
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    slicer.app.setLayoutManager(SimpleNamespace())  # a window, of which only the views' nodes matter
+    run(panel)
+    assert view.GetBackgroundVolumeID() == panel.parameters.outputReconstruction.GetID()
+    assert view.GetForegroundVolumeID() == panel.parameters.outputUncertainty.GetID()
+    assert view.GetForegroundOpacity() == 0.5
 
 
 def test_a_removed_output_and_a_removed_input_do_not_matter(panel: Any) -> None:

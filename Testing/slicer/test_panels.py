@@ -207,6 +207,14 @@ def test_a_warning_for_what_the_model_does_not_know(panel: Any) -> None:
     assert find(panel.widget, "domainWarning").visible and "5 x 5 mm" in find(panel.widget, "domainWarningText").text
 
 
+def test_a_warning_for_another_kind_of_image(panel: Any) -> None:
+    import slicer
+
+    slicer.util.updateVolumeFromArray(panel.volume, voxels(panel.volume) - 1000)
+    panel.widget.refresh()
+    assert "CT" in find(panel.widget, "domainWarningText").text
+
+
 def test_the_dice_draws_a_seed(panel: Any) -> None:
     press(panel.widget, "diceButton")
     assert panel.parameters.seed > 0 and panel.widget.ui.advanced.seed.value == panel.parameters.seed
