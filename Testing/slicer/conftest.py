@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 MODULES = ("MedDiffusion", "DiffusionRecon", "DiffusionSegment", "DiffusionRegister", "DiffusionAnomaly")
 
+# How Qt's warnings of a misuse begin.
+MISUSE = (
+    "QLayout",
+    "QBoxLayout",
+    "QFormLayout",
+    "QGridLayout",
+    "QWidget::",
+    "QObject",
+    "QPainter",
+    "QTimer",
+    "QPixmap",
+)
+
 for _folder in (Path(__file__).parent, *(ROOT / name for name in MODULES)):
     if str(_folder) not in sys.path:
         sys.path.append(str(_folder))
@@ -55,15 +68,18 @@ def host(_application: Host) -> Iterator[Host]:
     """Slicer's application without modules, windows, nodes or settings of other tests.
 
     A test that provokes an exception in a slot, an observer or a timer looks at `host.slot_errors` and clears it; what
-    is left there fails the test.
+    is left there fails the test, and so does a warning of Qt that its classes are misused (`host.qt_warnings`).
     """
     _application.reset()
     yield _application
     _application.close()
-    errors = list(_application.slot_errors)
+    errors = [error.text for error in _application.slot_errors]
+    warnings = [text for text in _application.qt_warnings if text.startswith(MISUSE)]
     _application.forget()
     if errors:
-        pytest.fail("exceptions that Slicer would only print:\n" + "\n".join(error.text for error in errors))
+        pytest.fail("exceptions that Slicer would only print:\n" + "\n".join(errors))
+    if warnings:
+        pytest.fail("Qt is used in a wrong way:\n" + "\n".join(warnings))
 
 
 def pytest_report_header() -> str:

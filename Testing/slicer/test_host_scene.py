@@ -276,3 +276,19 @@ def test_a_reset_leaves_nothing_behind(host):
     assert nodes() - before
     host.reset()
     assert nodes() == before and not slicer.app.settings().contains("key")
+
+
+def test_views_can_be_opened_and_take_layers(host):
+    import slicer
+
+    assert slicer.app.layoutManager() is None
+    volume = slicer.util.addVolumeFromArray(np.ones((4, 20, 30)), name="v")
+    manager = host.open_views()
+    assert manager.sliceViewNames() == ("Red", "Green", "Yellow") and manager.threeDViewCount == 0
+    slicer.util.setSliceViewerLayers(background=volume, fit=True, rotateToVolumePlane=True)
+    red = manager.sliceWidget("Red")
+    assert red.mrmlSliceCompositeNode().GetBackgroundVolumeID() == volume.GetID()
+    width, height, _ = red.mrmlSliceNode().GetFieldOfView()
+    assert min(width, height) == pytest.approx(30, rel=0.5)
+    host.close_views()
+    assert slicer.app.layoutManager() is None

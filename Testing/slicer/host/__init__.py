@@ -7,6 +7,7 @@ takes Slicer's own Python files instead of its stand-ins.
 
 from __future__ import annotations
 
-from .session import Host, Module, start
+from .session import Host, Module
+from .starting import start
 
 __all__ = ["Host", "Module", "start"]
