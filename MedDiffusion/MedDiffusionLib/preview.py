@@ -28,7 +28,7 @@ class Preview:
         # Portable grey map: the one way to hand over bytes that is the same in every Qt binding
         data = b"P5 %d %d 255\n" % (columns, rows) + base64.b64decode(event["grey8"])
         pixmap = qt.QPixmap()
-        if not pixmap.loadFromData(qt.QByteArray(data)):
+        if not pixmap.loadFromData(data):  # as bytes: a QByteArray made of them may end at the first zero
             return
         self.widget.setPixmap(pixmap.scaled(SIDE, SIDE, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation))
         self.widget.setVisible(True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import qt
@@ -39,7 +40,7 @@ class RunningJob:
         self.cancelling = False
         self._onEvent, self._onEnd, self._keepWarm = onEvent, onEnd, keepWarm
         self._abandoned = False
-        self._job: dict[str, Any] | None = None
+        self._job: dict[str, Any] = {}
         self._runner: Runner | None = None
         self.began = time.monotonic()
         self.longest = 0.0  # s that one turn took of the window's time, the loading of the results apart
@@ -49,7 +50,8 @@ class RunningJob:
 
     def start(self) -> None:
         """Export the input and start the worker. Raises BadInput."""
-        self._job = self.logic.makeJob(self.arguments)
+        with busy():
+            self._job = self.logic.makeJob(self.arguments)
         try:
             self._runner = self.logic.startJob(self._job, self._handOn, self._keepWarm)
         except BaseException:
@@ -66,13 +68,13 @@ class RunningJob:
     def abandon(self) -> None:
         """Stop at once and tell nobody: the scene, or the panel, is going away."""
         self._abandoned = True
-        self._timer.stop()
+        self._stopTimer()
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.cancel()
             runner.worker.stop(0)
             runner.poll()
-        if self._job is not None:
+        if self._job:
             self.logic.discard(self._job)
 
     def _handOn(self, event: dict[str, Any]) -> None:
@@ -86,8 +88,13 @@ class RunningJob:
         going = self._runner.poll()
         self.longest = max(self.longest, time.thread_time() - began)
         if not going:
-            self._timer.stop()
+            self._stopTimer()
             self._end(self._runner)
+
+    def _stopTimer(self) -> None:
+        """A timer that is connected to this object would keep it alive."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self._tick)
 
     def _end(self, runner: Runner) -> None:
         made: dict[str, Any] = {}
@@ -104,15 +111,21 @@ class RunningJob:
             logging.exception("The results could not be loaded.")
             result, failure = None, Failure(type(error).__name__, str(error) or type(error).__name__, "")
         finally:
-            self.logic.discard(self._job or {})
+            self.logic.discard(self._job)
         self._onEnd(made, result, failure)
 
     def _load(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        source = self.logic.source(self.arguments)
-        slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
-        try:
-            made = self.logic.loadResults(result, source, arguments=self.arguments)
-        finally:
-            slicer.app.restoreOverrideCursor()
+        with busy():
+            made = self.logic.loadResults(result, self.logic.source(self.arguments), arguments=self.arguments)
         self.logic.remember(result, self.arguments)
         return made
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """The cursor says that the window is kept waiting for a moment."""
+    slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
+    try:
+        yield
+    finally:
+        slicer.app.restoreOverrideCursor()
