@@ -206,12 +206,16 @@ class ctkCollapsibleGroupBox(Folding, QtWidgets.QGroupBox):
         painter = QtWidgets.QStylePainter(self)
         option = QtWidgets.QStyleOptionGroupBox()
         self.initStyleOption(option)
-        style = self.style()
-        box, tick = QtWidgets.QStyle.ComplexControl.CC_GroupBox, QtWidgets.QStyle.SubControl.SC_GroupBoxCheckBox
-        where = style.subControlRect(box, option, tick, self)
-        option.subControls &= ~tick
-        painter.drawComplexControl(box, option)
-        draw_arrow(painter, where, not self._collapsed, self.palette.color(QtGui.QPalette.ColorRole.WindowText))
+        style, box, parts = self.style(), QtWidgets.QStyle.ComplexControl.CC_GroupBox, QtWidgets.QStyle.SubControl
+        tick = style.subControlRect(box, option, parts.SC_GroupBoxCheckBox, self)
+        label = style.subControlRect(box, option, parts.SC_GroupBoxLabel, self)
+        ink = self.palette.color(QtGui.QPalette.ColorRole.WindowText)
+        if not self._collapsed:
+            option.subControls = parts.SC_GroupBoxFrame
+            painter.drawComplexControl(box, option)
+        draw_arrow(painter, tick, not self._collapsed, ink)
+        painter.setPen(ink)
+        painter.drawText(label.adjusted(2, 0, 40, 0), int(Qt.AlignmentFlag.AlignVCenter), self.title)
         painter.end()
 
 
