@@ -107,7 +107,7 @@ class DiffusionSegmentLogic(DiffusionLogic):
         spread = _("Where the samples differ")
         return (
             OutputRole("labels", "outputSegmentation", _("Segmentation"), labels, SEGMENTATION, "labels", always=True),
-            OutputRole("probability", "outputProbability", _("Probability"), probability, display="anomaly"),
+            OutputRole("probability", "outputProbability", _("Probability"), probability, display="uncertainty"),
             OutputRole("uncertainty", "outputUncertainty", _("Uncertainty"), spread, display="uncertainty"),
         )
 

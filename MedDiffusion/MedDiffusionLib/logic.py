@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from meddiff.errors import BadInput, Cancelled
 from meddiff.volume import Volume
 
-from . import catalogue, nodes, results, snippets
+from . import catalogue, nodes, results, snippets, views
 from .choices import export, is_wanted, overrides, settings_of, some_values, unusable
 from .roles import InputRole, OutputRole
 from .runner import Failure, Runner, Worker, shared_worker
@@ -80,7 +81,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         found = [*self.missingInputs(arguments), *self._conflicts(arguments)]
         if not models:
             found.append(_("Install a model for this task in the module MedDiffusion."))
-        elif arguments["model"] not in {model.id for model in models}:
+        elif self.model(arguments["model"]) is None:
             found.append(_("Choose a model: “{model}” is not installed.").format(model=arguments["model"]))
         if arguments["method"] not in {recipe.name for recipe in recipes}:
             found.append(_("Choose a method: “{method}” is not known.").format(method=arguments["method"]))
@@ -101,7 +102,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
 
     def _conflicts(self, arguments: Mapping[str, Any]) -> list[str]:
         """Outputs that would take the place of an input or of each other."""
-        taken = {id(arguments.get(role.parameter)) for role in self.inputs() if arguments.get(role.parameter)}
+        taken = {id(arguments.get(role.parameter)) for role in self.inputs() if not role.isFile}
         found = []
         for role in self.outputs():
             node = arguments.get(role.parameter)
@@ -162,14 +163,22 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
 
     def chosen(self, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
         """The model and the recipe of these names; None for one that is not there."""
-        model = next((m for m in catalogue.models(self.TASK) if m.id == arguments["model"]), None)
+        model = self.model(arguments["model"])
         recipe = next((r for r in catalogue.recipes(self.TASK) if r.name == arguments["method"]), None)
         return model, recipe
 
+    def model(self, model: str) -> catalogue.ModelInfo | None:
+        """The model of that id, or in that folder; None where there is none for this task."""
+        known = next((m for m in catalogue.models(self.TASK) if m.id == model), None)
+        if known is None and Path(model).is_absolute():
+            with suppress(BadInput):
+                known = catalogue.model(model)
+        return known if known is None or known.task == self.TASK else None
+
     def methods(self, model: str) -> tuple[Any, ...]:
         """The recipes of this task that a model is made for."""
-        allowed = next((m.recipes for m in catalogue.models(self.TASK) if m.id == model), None)
-        return tuple(r for r in catalogue.recipes(self.TASK) if allowed is None or r.name in allowed)
+        known = self.model(model)
+        return tuple(r for r in catalogue.recipes(self.TASK) if known is None or r.name in known.recipes)
 
     def withDefaults(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The same arguments; a model and a method that are not named are the first that fit."""
@@ -244,7 +253,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         given = outputs or {role.name: arguments.get(role.parameter) for role in self.outputs()}
         wanted = arguments.get("wanted")
         roles = [role for role in self.outputs() if role.always or given.get(role.name) or is_wanted(role, wanted)]
-        model = next((m for m in catalogue.models(self.TASK) if m.id == arguments.get("model")), None)
+        model = self.model(arguments.get("model", ""))
         about = {"module": self.moduleName, "arguments": results.plain(arguments)}
         base = self.baseName(arguments) if arguments else ""
         labels = model and model.labels
@@ -266,22 +275,16 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             self.discard(job)
         self.remember(result, arguments)
         if show:
-            self.show(made)
+            self.show(made, source)
         return made
 
     def remember(self, result: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Note how fast this machine was, for the next estimate."""
         catalogue.remember_speed(result.get("provenance") or {})
 
-    def show(self, made: Mapping[str, Any], fit: bool = False) -> None:
-        """The main image in the slice views, with its uncertainty half transparent over it; without views, nothing."""
-        if slicer.app.layoutManager() is None:
-            return
-        images = [made[role.name] for role in self.outputs() if role.display == "image" and role.name in made]
-        maps = [made[r.name] for r in self.outputs() if r.display in ("anomaly", "uncertainty") and r.name in made]
-        layers = {"background": images[0]} if images else {}
-        layers |= {"foreground": maps[0], "foregroundOpacity": 0.5} if maps else {}
-        slicer.util.setSliceViewerLayers(**layers, fit=fit)
+    def show(self, made: Mapping[str, Any], source: Any = None) -> None:
+        """The result in the slice views, where there are any."""
+        views.show(made, self.outputs(), source)
 
     def discard(self, job: Mapping[str, Any]) -> None:
         """Remove the files of a job."""

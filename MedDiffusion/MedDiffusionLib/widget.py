@@ -157,6 +157,12 @@ class DiffusionWidget(Panel):
         """Everything that keeps Apply from working."""
         return [*([] if self._status.ready else [self._status.sentence]), *self.logic.missing(arguments)]
 
+    def arguments(self) -> dict[str, Any]:
+        """What the panel stands for, also while it is not shown."""
+        if self._parameterNode is None:
+            self.initializeParameterNode()
+        return self.logic.arguments(self._parameterNode)
+
     # Buttons
 
     def onApply(self) -> None:
@@ -164,7 +170,7 @@ class DiffusionWidget(Panel):
         if self.job is not None:
             self.job.cancel()
             return self.refresh()
-        arguments = self.logic.arguments(self._parameterNode)
+        arguments = self.arguments()
         if missing := self.missing(arguments):  # a volume may have lost its image since the panel looked
             return self.ui.run.fail(" ".join(missing))
         self.ui.run.begin(_("Starting…"))
@@ -204,12 +210,11 @@ class DiffusionWidget(Panel):
 
     def onCopyPython(self) -> None:
         """The job as a call of `process`, on the clipboard."""
-        arguments = self.logic.arguments(self._parameterNode)
-        self._copy(snippets.as_python(self.moduleName, self.logic.process, arguments))
+        self._copy(snippets.as_python(self.moduleName, self.logic.process, self.arguments()))
 
     def onCopyCommand(self) -> None:
         """The job as a command, on the clipboard."""
-        self._copy(self.logic.command(self.logic.arguments(self._parameterNode)))
+        self._copy(self.logic.command(self.arguments()))
 
     def _copy(self, text: str) -> None:
         slicer.app.clipboard().setText(text)
@@ -230,7 +235,7 @@ class DiffusionWidget(Panel):
             self.ui.run.fail(" ".join(part for part in (failure.message, failure.hint) if part))
         else:
             self._keepOutputs(made, job.arguments)
-            self.logic.show(made, fit=self.logic.source(job.arguments) is None)
+            self.logic.show(made, self.logic.source(job.arguments))
             sentence = describe.done(time.monotonic() - job.began, result.get("figures") or {})
             self.ui.run.say(sentence)
         self.refresh()
