@@ -106,8 +106,12 @@ def _same(mask: Array) -> Array:
 def centred(raw: Raw) -> Raw:
     """`raw` with k = 0 in the centre: some files have it at index 0, as an FFT leaves it."""
     power = np.square(np.abs(raw.kspace)).sum((0, 1))
-    peak = np.unravel_index(int(power.argmax()), power.shape)
-    astray = [k - 2 for k, (p, n) in enumerate(zip(peak, power.shape, strict=True)) if min(p, n - p) < abs(p - n // 2)]
+    astray = []
+    for axis, n in enumerate(power.shape):
+        along = power.sum(1 - axis)
+        here = middle(n, max(n // 8, 1))
+        if np.fft.fftshift(along)[here].sum() > 4 * along[here].sum():
+            astray.append(axis - 2)
     if not astray:
         return raw
     note = "k-space has its zero frequency at the edge instead of in the centre; it was shifted"

@@ -67,9 +67,9 @@ class Recorded(Scan):
         spread = (gain * self.spread[rows] + FLOOR).to(self.device)
         return NearlyReal(prior.network, prior.schedule, prior.predicts, spread=spread)
 
-    def combined(self, kspace: Tensor) -> Tensor:
-        """The coils of k-space (N, coils, Y, X) combined to an image (N, Y, X), complex."""
-        return (self.maps.conj() * ifft2c(kspace)).sum(1)
+    def combined(self) -> Tensor:
+        """The zero-filled images of the coils combined (N, Y, X), complex."""
+        return (self.maps.conj() * ifft2c(self.kspace)).sum(1)
 
 
 def reconstruct_raw(
@@ -105,19 +105,21 @@ def reconstruct_raw(
     check_resolution(raw, model.card.id, model.card.spacing_mm, model.card.spacing_tolerance)
     sigma, coils, whole = noise_level(raw), raw.kspace.shape[1], compress(raw)
     raw = whole if undersampling is None else _undersampled(whole, undersampling)
-    count = len(raw.kspace)
+    count = len(raw.kspace) * (1 if undersampling is None else 2)
     groups = -(-int((raw.kspace != 0).any((1, 2, 3)).sum()) // batch) if batch > 0 else 0
-    scan = yield from calibrate(raw, sigma, phase, model.device, count + expected(settings, samples, groups))
+    of, reference = count + expected(settings, samples, groups), None
+    if undersampling is not None:
+        full = yield from calibrate(whole, sigma, phase, model.device, of)
+        if whole.mask.mean() >= SAMPLED:
+            reference = raw.grid().with_array(full.combined().abs().numpy())
+    scan = yield from calibrate(raw, sigma, phase, model.device, of, count - len(raw.kspace))
     found = yield from posterior(
         scan, model, recipe, settings, contrast=contrast, samples=samples, batch=batch, seed=seed, before=count
     )
     told = {"source": raw.kind, **raw.facts, "coils": coils, "virtual_coils": raw.kspace.shape[1], "noise_sd": sigma}
     told |= {"acceleration": raw.mask.size / np.count_nonzero(raw.mask), "phase": phase, "turn": turn}
     told |= {"resolution": resolution, "plane": raw.plane, "contrast": contrast, "samples": samples}
-    grid, reference = raw.grid(), None
-    if undersampling is not None and whole.mask.mean() >= SAMPLED:
-        full = scan.combined(torch.from_numpy(whole.kspace))
-        reference = grid.with_array(full.abs().numpy())
+    grid = raw.grid()
     return Reconstruction(
         mean=grid.with_array(_array(found.mean)),
         spread=grid.with_array(found.spread.square().sum(1).sqrt().numpy()),
@@ -131,9 +133,9 @@ def reconstruct_raw(
     )
 
 
-def calibrate(raw: Raw, sigma: float, phase: float, device: torch.device, of: int) -> Run[Recorded]:
+def calibrate(raw: Raw, sigma: float, phase: float, device: torch.device, of: int, before: int = 0) -> Run[Recorded]:
     """Coil maps and smooth phase of every slice, by what is sampled in the centre of k-space; yields Progress for each,
-    of `of` steps in all. Raises BadInput where the centre does not tell."""
+    of `of` steps in all, after `before`. Raises BadInput where the centre does not tell."""
     kspace = torch.from_numpy(raw.kspace)
     source = raw.kspace if raw.calibration is None else raw.calibration
     maps, low = torch.zeros_like(kspace), torch.zeros_like(kspace[:, 0])
@@ -142,7 +144,7 @@ def calibrate(raw: Raw, sigma: float, phase: float, device: torch.device, of: in
             maps[k] = _maps(raw, k, centre)
             low[k] = low_resolution(torch.from_numpy(centre), maps[k], calibration_box((centre != 0).any(0)))
             maps[k] *= torch.exp(1j * low[k].angle())
-        yield waiting(k + 1, of)
+        yield waiting(before + k + 1, of)
     spread = (phase * low.abs())[:, None] if phase else None
     mask = torch.from_numpy(np.ascontiguousarray(raw.mask))[:, None]
     return Recorded(kspace, mask, maps, sigma, device, spread)
