@@ -39,7 +39,11 @@ class DeviceList:
             return
         self._worker = self.makeWorker()
         self._until = time.monotonic() + PATIENCE
-        self._worker.start()
+        try:
+            self._worker.start()
+        except OSError:  # a job will say why; the list stays as it is
+            self._worker = None
+            return
         self._worker.send({"describe": True})
         self._timer.start()
 

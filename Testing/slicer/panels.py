@@ -9,9 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from immortal import keep_none
-
-keep_none()
 ROOT = Path(__file__).parents[2]
 FAKE = Path(__file__).with_name("fake_worker.py")
 TASKS = ("DiffusionRecon", "DiffusionSegment", "DiffusionRegister", "DiffusionAnomaly")
@@ -120,15 +117,3 @@ def voxels(node: Any) -> Any:
     import slicer
 
     return slicer.util.arrayFromVolume(node)
-
-
-def read_scene(path: str, cache: str) -> None:
-    """Load a saved scene, as the application does, which has a place for what a bundle holds."""
-    import slicer
-
-    if slicer.mrmlScene.GetDataIOManager() is None:
-        remote = slicer.vtkMRMLRemoteIOLogic()
-        remote.SetMRMLScene(slicer.mrmlScene)
-        remote.GetCacheManager().SetRemoteCacheDirectory(cache)
-        remote.AddDataIOToScene()
-    slicer.util.loadScene(path)

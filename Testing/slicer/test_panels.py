@@ -21,7 +21,6 @@ from panels import (
     load,
     open_panel,
     press,
-    read_scene,
     run,
     use_fake,
     voxels,
@@ -269,7 +268,7 @@ def test_a_scene_keeps_parameters_and_results(panel: Any, tmp_path: Path) -> Non
     assert slicer.util.saveScene(path)
     panel.host.clear_scene()
     assert panel.widget._parameterNode.acceleration == 4.0
-    read_scene(path, str(tmp_path))
+    slicer.util.loadScene(path)
     panel.host.process_events()
     widget, parameters = panel.widget, panel.widget._parameterNode
     assert (parameters.acceleration, parameters.preset) == (5.5, "best")
