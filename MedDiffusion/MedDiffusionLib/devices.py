@@ -52,7 +52,7 @@ class DeviceList:
         self._timer.stop()
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.stop()
+            worker.stop(0)  # it has nothing to lose, and the window waits
 
     def _tick(self) -> None:
         if self._worker is None:
