@@ -96,7 +96,7 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Read anew what the open tab shows."""
         status = install.status()
         self.notice.say("" if status.ready else status.sentence)
-        list(self._tabs.values())[self.tabs.currentIndex].refresh()
+        self._open().refresh()
 
     def onSetUp(self) -> None:
         """Where the set-up is."""
@@ -123,7 +123,12 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._later.start()
 
     def _onSettled(self) -> None:
-        self.jobs.refresh()
+        if self.parent.isEntered and self._open() is self.jobs:
+            self.jobs.refresh()
+
+    def _open(self) -> Any:
+        """The tab that is open."""
+        return list(self._tabs.values())[self.tabs.currentIndex]
 
 
 class MedDiffusionLogic(ScriptedLoadableModuleLogic):

@@ -458,6 +458,26 @@ def test_the_list_follows_the_scene(host: Any, hub: Any, ran: dict[str, Any]) ->
     assert "not here" in find(hub, "runAgain").toolTip and not find(hub, "runAgain").enabled
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"slicer": {"module": "SampleData"}},
+        {"slicer": {"module": "os"}},
+        {"slicer": "nothing"},
+        {"slicer": {"module": "DiffusionRecon"}},
+        {"slicer": {"module": "DiffusionRecon", "arguments": {"inputVolume": 7, "samples": [], "plane": {}}}},
+        {"slicer": {"module": "DiffusionRecon", "arguments": []}, "job": [], "finished": 3, "seconds": "long"},
+        {"model": "x", "settings": 1, "versions": None, "figures": {"a": None, "b": float("nan")}},
+    ],
+)
+def test_a_record_of_anybodys_scene_does_no_harm(host: Any, hub: Any, told: dict[str, Any]) -> None:
+    panels.load(host)
+    panels.brain().SetAttribute("MedDiffusion.provenance", json.dumps(told))
+    show(hub, "jobs")
+    assert len(rows(find(hub, "jobs"))) == 1
+    assert not find(hub, "runAgain").enabled and find(hub, "runAgain").toolTip
+
+
 def test_run_again_gives_the_same_voxels_in_new_nodes(
     host: Any, hub: Any, ran: dict[str, Any], fake: Callable[..., None]
 ) -> None:
@@ -642,6 +662,17 @@ def test_the_panel_is_reloaded(host: Any, hub: Any) -> None:
     assert again is not hub and again.models.entries
 
 
+def test_folders_are_opened(host: Any, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import qt
+
+    opened: list[str] = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", staticmethod(lambda url: opened.append(url.toLocalFile())))
+    press(hub, "openModelFolder")
+    show(hub, "system")
+    press(hub, "openHome")  # there is no folder of installed models yet
+    assert opened == [str(STARTER), str(home())]
+
+
 def test_everything_has_a_tooltip(hub: Any) -> None:
     import qt
 
@@ -652,15 +683,19 @@ def test_everything_has_a_tooltip(hub: Any) -> None:
 
 
 def test_the_window_is_never_held_up(host: Any, hub: Any, tmp_path: Path) -> None:
-    """While a model is checked and installed, no turn of the event loop takes 100 ms."""
-    archive = zipped(toy(tmp_path / "toy"))
-    find(hub, "modelSource").text = str(archive)
-    press(hub, "installModel")
-    longest = 0.0
-    while hub.models.errand.busy:
+    """While a model is checked and installed, no turn of the event loop takes 100 ms, nor does the press."""
+    find(hub, "modelSource").text = str(zipped(toy(tmp_path / "toy")))
+    host.process_events(0.3)  # the panel is laid out and painted for the first time
+    turns: list[float] = []
+
+    def measure(step: Callable[[], Any]) -> None:
         began = time.thread_time()
-        host.process_events()
-        longest = max(longest, time.thread_time() - began)
+        step()
+        turns.append(time.thread_time() - began)
+
+    measure(lambda: press(hub, "installModel"))
+    while hub.models.errand.busy:
+        measure(host.process_events)
         time.sleep(0.005)
     assert hub.models.chosen.id == "toy"
-    assert longest < 0.1
+    assert max(turns) < 0.1

@@ -22,6 +22,7 @@ from meddiff.errors import BadInput
 from meddiff.places import CARD
 
 from .. import catalogue, hierarchy
+from .library import PANELS
 
 NOT_ARGUMENTS = {"showResult", "onEvent"}  # of `process`: they change nothing about the result
 
@@ -80,7 +81,8 @@ def records() -> list[Record]:
 def logic_of(record: Record) -> Any:
     """The logic of the module that ran it, without its panel. Raises BadInput."""
     name = record.module
-    if getattr(slicer.modules, name.lower(), None) is None:
+    # A scene may come from anybody: what it names is run only if it is ours.
+    if name not in PANELS.values() or getattr(slicer.modules, name.lower(), None) is None:
         raise BadInput(_("The module {name} that ran this is not here.").format(name=name or _("(not told)")))
     return getattr(importlib.import_module(name), f"{name}Logic")()
 
@@ -125,6 +127,8 @@ def hindrance(record: Record) -> str:
         return " ".join(logic.missing(arguments_again(record, logic)))
     except BadInput as error:
         return str(error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of another version, or written by hand
+        return _("The record of this run cannot be used: {error}").format(error=error)
 
 
 def differences(record: Record) -> list[str]:

@@ -15,7 +15,7 @@ from .. import install as setup
 from .. import sections
 from . import commands, library
 from .library import Entry
-from .parts import Errand, Rows, browser, enable
+from .parts import Errand, Rows, browser, enable, openFolder
 
 
 class ModelsTab:
@@ -172,7 +172,7 @@ class ModelsTab:
     def onOpenFolder(self) -> None:
         """Show the folder of the chosen model in the system's file manager."""
         if self.chosen is not None:
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.chosen.folder)))
+            openFolder(self.chosen.folder)
 
     def onBrowseZip(self) -> None:
         """Choose a zip file to install from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -90,6 +91,12 @@ def browser(name: str, tooltip: str, height: int = 160) -> Any:
     made.setOpenExternalLinks(True)
     made.setMinimumHeight(height)
     return made
+
+
+def openFolder(folder: Path) -> None:
+    """Show a folder, or the next one above it that exists, in the system's file manager."""
+    there = next(each for each in (folder, *folder.parents) if each.is_dir())
+    qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(there)))
 
 
 def enable(button: Any, hindrance: str, tooltip: str) -> None:

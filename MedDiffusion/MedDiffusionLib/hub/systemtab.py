@@ -18,7 +18,7 @@ from .. import install as setup
 from .. import sections
 from . import disk, system
 from .library import size
-from .parts import INTERVAL, Rows, enable
+from .parts import INTERVAL, Rows, enable, openFolder
 
 
 class SystemTab:
@@ -170,8 +170,7 @@ class SystemTab:
 
     def onOpen(self) -> None:
         """Show the folder of the chosen line in the system's file manager."""
-        place = self._places[max(0, self.disk.chosen)]
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(place.folder)))
+        openFolder(self._places[max(0, self.disk.chosen)].folder)
 
     def close(self) -> None:
         """Ask no more."""
