@@ -19,6 +19,8 @@ COLOURS = {"uncertainty": "Viridis", "residual": "Magma", "anomaly": "Inferno"} 
 GREY = "vtkMRMLColorTableNodeGrey"  # of every new volume
 ROLES = ("image", "labels", *COLOURS)
 BACKGROUND = 0.05  # of the range of a map: below it, nothing is shown
+IN_IMAGE_UNITS = ("uncertainty", "residual")  # maps that can be compared with the image they belong to
+FAINT = 2e-3  # of the image's range: a map that stays below this is shown as empty as it is
 TOP = 99.5  # percentile of the positive voxels that gets the last colour
 ALIKE = 1 / 3  # overlap of two intensity ranges, of what they cover together, from which one window suits both
 SAMPLES = 500_000  # voxels are enough for a percentile
@@ -53,7 +55,7 @@ def show(node: Any, role: str, *, like: Any = None) -> None:
     elif role == "image":
         _show_image(node, like, keep=sequence)
     else:
-        _show_map(node, COLOURS[role])
+        _show_map(node, role, like)
 
 
 def _display(node: Any) -> Any:
@@ -128,9 +130,14 @@ def _alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return bool(min(b, d) - max(a, c) >= ALIKE * (max(b, d) - min(a, c)))
 
 
+def _scalars(node: Any) -> NDArray[Any]:
+    """The voxels of a volume node, one after the other."""
+    return vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()).reshape(-1)
+
+
 def _values(node: Any) -> NDArray[np.float64]:
     """Evenly spread finite voxels of a volume node."""
-    return _thin(vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()).reshape(-1))
+    return _thin(_scalars(node))
 
 
 def _thin(values: NDArray[Any], count: int = SAMPLES) -> NDArray[np.float64]:
@@ -141,9 +148,19 @@ def _thin(values: NDArray[Any], count: int = SAMPLES) -> NDArray[np.float64]:
 # Maps
 
 
-def _show_map(node: Any, colours: str) -> None:
-    low, high, threshold, largest = _range(vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()))
-    colour_node = colour_map(node.GetScene() or slicer.mrmlScene, colours)
+def _show_map(node: Any, role: str, like: Any) -> None:
+    values = _scalars(node)
+    low, high, threshold, largest = _range(values)
+    if role in IN_IMAGE_UNITS and has_window(like) and _scalars(like).shape == values.shape:
+        source = np.abs(_scalars(like).astype(float))
+        top = float(np.percentile(source[np.isfinite(source)], TOP))
+        high = max(high, FAINT * top)  # rounding errors are not worth a colour
+        threshold = max(threshold, BACKGROUND * high)
+        background = values[source < BACKGROUND * top]
+        if background.size:  # what goes on around the head is of no interest, unless it is as strong as in it
+            threshold = max(threshold, min(1.001 * float(np.percentile(background, 98)), 0.3 * high))
+        largest = max(largest, high)
+    colour_node = colour_map(node.GetScene() or slicer.mrmlScene, COLOURS[role])
     display = _display(node)
     with slicer.util.NodeModify(display):
         display.AutoWindowLevelOff()

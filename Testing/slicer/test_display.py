@@ -12,7 +12,7 @@ import slicer
 from test_nodes import plain, refusal
 from vtk.util.numpy_support import vtk_to_numpy
 
-from MedDiffusionLib.display import colour_map, show
+from MedDiffusionLib.display import BACKGROUND, colour_map, show
 from MedDiffusionLib.hierarchy import proxy
 from MedDiffusionLib.segmentations import segmentation_from_labels
 from MedDiffusionLib.sequences import sequence_from_volumes
@@ -170,6 +170,27 @@ def test_maps_of_any_type(scene: Any, dtype: str, top: int) -> None:
     assert np.array_equal(pixels(node)[..., 3] > 0, array > 0)
     assert node.GetDisplayNode().GetWindowLevelMax() == pytest.approx(top)
     assert node.GetDisplayNode().GetWindowLevelMin() == 0
+
+
+def test_what_goes_on_around_the_head_is_not_shown(scene: Any) -> None:
+    source, inside = mrml.volume_node(head("int16")), head() > 0
+    spread = np.where(inside, 100.0, 8.0).astype(np.float32)  # 8 % of the top: above the plain threshold
+    node = mrml.volume_node(spread)
+    show(node, "uncertainty", like=source)
+    opacity = pixels(node)[..., 3]
+    assert (opacity[inside] == 255).all() and (opacity[~inside] == 0).mean() > 0.97
+    node = mrml.volume_node(np.full_like(spread, 100.0))  # as strong outside as inside: that must be seen
+    show(node, "uncertainty", like=source)
+    assert (pixels(node)[..., 3] == 255).all()
+
+
+def test_rounding_errors_are_not_worth_a_colour(scene: Any) -> None:
+    rng = np.random.default_rng(0)
+    node = mrml.volume_node(rng.uniform(0, 1e-3 * BACKGROUND, head().shape).astype(np.float32))
+    show(node, "residual", like=mrml.volume_node(head("int16")))
+    assert (pixels(node)[..., 3] == 0).all()
+    show(node, "anomaly", like=mrml.volume_node(head("int16")))  # its scale is its own
+    assert (pixels(node)[..., 3] == 255).mean() > 0.9
 
 
 def test_a_few_bright_voxels_neither_hide_nor_blind(scene: Any) -> None:
