@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
@@ -80,7 +81,18 @@ def broken_models() -> tuple[tuple[Path, str], ...]:
 
 
 def _read(folder: Path) -> ModelInfo | str:
-    """The model in a folder, or what is wrong with its card."""
+    """The model in a folder, or what is wrong with its card; read again when a file has changed."""
+    return _parse(folder, *(_stamp(folder / name) for name in (CARD, WEIGHTS)))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        return path.stat().st_mtime_ns, path.stat().st_size
+    return None
+
+
+@lru_cache(maxsize=128)
+def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
     path = folder / CARD
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -118,7 +130,6 @@ def _size(arguments: Mapping[str, Any]) -> tuple[float, float]:
     return max(w / 4**level for level, w in enumerate(widths)) / patch, work / patch
 
 
-@lru_cache(maxsize=64)
 def _count_parameters(path: Path) -> int | None:
     """How many numbers a safetensors file holds, by its header."""
     try:

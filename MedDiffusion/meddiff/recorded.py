@@ -47,6 +47,11 @@ class Recorded(Scan):
         return self.maps.abs().amax((1, 2, 3)).nonzero().flatten()  # there are none of empty slices
 
     @property
+    def seen(self) -> Tensor:
+        """Where any coil sees something (N, Y, X)."""
+        return (self.maps != 0).any(1)
+
+    @property
     def folds(self) -> int:
         return 1
 
@@ -120,9 +125,10 @@ def reconstruct_raw(
     told |= {"acceleration": raw.mask.size / np.count_nonzero(raw.mask), "phase": phase, "turn": turn}
     told |= {"resolution": resolution, "plane": raw.plane, "contrast": contrast, "samples": samples}
     grid = raw.grid()
+    seen = scan.seen.numpy()  # elsewhere there is nothing but the prior's guess
     return Reconstruction(
-        mean=grid.with_array(_array(found.mean)),
-        spread=grid.with_array(found.spread.square().sum(1).sqrt().numpy()),
+        mean=grid.with_array(_array(found.mean) * seen),
+        spread=grid.with_array(found.spread.square().sum(1).sqrt().numpy() * seen),
         first=grid.with_array(_array(found.first)),
         leftover=grid.with_array(found.leftover[:, 0].numpy()),
         residual=found.residual,
@@ -146,7 +152,7 @@ def calibrate(raw: Raw, sigma: float, phase: float, device: torch.device, of: in
             maps[k] *= torch.exp(1j * low[k].angle())
         yield waiting(before + k + 1, of)
     spread = (phase * low.abs())[:, None] if phase else None
-    mask = torch.from_numpy(np.ascontiguousarray(raw.mask))[:, None]
+    mask = torch.from_numpy(np.array(raw.mask))[:, None]  # a copy: it may be read-only
     return Recorded(kspace, mask, maps, sigma, device, spread)
 
 

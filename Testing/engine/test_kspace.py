@@ -544,6 +544,8 @@ def test_coils_phase_and_noise_are_found(head: tuple[Array, Raw], tiny: Model) -
     )
     assert [p.step for p in seen] == list(range(1, seen[-1].of + 1)) and seen[-1].of == 2 + 2 + 2 * 2
     assert result.reference is not None and np.abs(result.reference.array - truth)[inside].mean() < 15
+    outside = result.first.array == 0
+    assert outside.any() and not result.mean.array[outside].any() and not result.spread.array[outside].any()
     assert np.iscomplexobj(result.mean.array) and result.settings["acceleration"] == pytest.approx(2)
     assert {"noise_sd", "coils", "virtual_coils", "source", "plane"} <= set(result.settings)
 

@@ -141,6 +141,9 @@ def test_the_same_folders_as_the_engine(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(problems) == {mine / "bad", mine / "half"} and "no model card" in problems[mine / "bad"]
     with pytest.raises(BadInput, match="no model card"):
         catalogue.model(str(mine / "half"))
+    (mine / "bad" / "model.json").write_bytes((SHIPPED / "model.json").read_bytes())  # read again, and whole now
+    assert {path for path, _ in catalogue.broken_models()} == {mine / "half"}
+    assert catalogue.model(str(mine / "bad")).parameters_count is None  # its weights are not there
 
 
 # --- the domain -------------------------------------------------------------------------------------------------------
