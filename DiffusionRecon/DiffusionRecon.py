@@ -12,7 +12,7 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedDiffusionLib import sections
-from MedDiffusionLib.acquisition import recordedGroup, simulatedGroup, voxelSize
+from MedDiffusionLib.acquisition import is_size, recordedGroup, simulatedGroup, voxelSize
 from MedDiffusionLib.bindings import fill
 from MedDiffusionLib.choices import call_arguments
 from MedDiffusionLib.logic import DiffusionLogic
@@ -212,7 +212,7 @@ class DiffusionReconLogic(DiffusionLogic):
             found.insert(0, _("Choose a volume, or a file of raw k-space."))
         if volume is not None and file:
             found.insert(0, _("Choose a volume or a file of raw k-space, not both."))
-        if isinstance(arguments["voxelSize"], str):
+        if arguments["voxelSize"] is not None and not is_size(arguments["voxelSize"]):
             text = _("The voxel size “{text}” is not three numbers in mm, such as 0.7 0.7 5.0.")
             found.append(text.format(text=arguments["voxelSize"]))
         return found
@@ -229,7 +229,7 @@ class DiffusionReconLogic(DiffusionLogic):
         else:
             names |= RECORDED | (UNDERSAMPLING if arguments["undersample"] else {})
         found = super().options(arguments) | {option: arguments[name] for option, name in names.items()}
-        if arguments["kspaceFile"] and arguments["voxelSize"]:
+        if arguments["kspaceFile"] and is_size(arguments["voxelSize"]):
             found |= dict(zip(("spacing_x", "spacing_y", "spacing_z"), map(float, arguments["voxelSize"]), strict=True))
         return found
 

@@ -25,14 +25,14 @@ def simulatedGroup(parent: Any, bindings: Bindings) -> SimpleNamespace:
     fill(ui.pattern, [*patterns, (_("Poisson disc"), "poisson-disc"), (_("Radial"), "radial")])
     ui.acceleration = sections.slider("acceleration", 1, 16, 0.5, 1)
     sections.row(ui.form, _("Acceleration"), ui.acceleration, _("Keep one part of k-space in so many"))
-    bindings.real("acceleration", ui.acceleration)
+    bindings.real("acceleration", ui.acceleration, most=100)
     ui.coils = sections.spinBox("coils", 1, 64)
     sections.row(ui.form, _("Coils"), ui.coils, _("Simulated receiver coils"))
     bindings.integer("coils", ui.coils)
     ui.noise = sections.slider("noise", 0, 0.5, 0.005, 3)
     about = _("Standard deviation of the noise of k-space, relative to the brightest tissue")
     sections.row(ui.form, _("Noise"), ui.noise, about)
-    bindings.real("noise", ui.noise)
+    bindings.real("noise", ui.noise, most=0.99)
     ui.maskSeed = sections.spinBox("maskSeed", 0, 2**31 - 1)
     sections.row(ui.form, _("Seed"), ui.maskSeed, _("Seed of the sampling mask, the coils and the noise"))
     bindings.integer("maskSeed", ui.maskSeed)
@@ -84,4 +84,15 @@ def voxelSize(text: str) -> tuple[float, ...] | str | None:
         sizes = tuple(float(word) for word in words)
     except ValueError:
         return text
-    return sizes if len(sizes) == 3 and min(sizes) > 0 else text
+    return sizes if is_size(sizes) else text
+
+
+def is_size(value: Any) -> bool:
+    """Whether these are three sizes."""
+    if value is None or isinstance(value, str):
+        return False
+    try:
+        sizes = [float(size) for size in value]
+    except (TypeError, ValueError):
+        return False
+    return len(sizes) == 3 and all(size > 0 for size in sizes)

@@ -71,13 +71,25 @@ class Bindings:
         combo.connect("currentIndexChanged(int)", slot)
 
     def integer(self, parameter: str, spinBox: Any) -> None:
-        """A QSpinBox."""
-        slot = self.add(parameter, lambda: int(spinBox.value), spinBox.setValue)
+        """A QSpinBox; of what lies beyond its range, it shows the end."""
+
+        def write(value: int) -> None:
+            spinBox.setValue(min(max(value, spinBox.minimum), spinBox.maximum))
+
+        slot = self.add(parameter, lambda: int(spinBox.value), write)
         spinBox.connect("valueChanged(int)", slot)
 
-    def real(self, parameter: str, slider: Any) -> None:
-        """A ctkSliderWidget or QDoubleSpinBox; what its decimals cannot show is rounded."""
-        slot = self.add(parameter, lambda: round(slider.value, slider.decimals), slider.setValue)
+    def real(self, parameter: str, slider: Any, most: float = 0.0) -> None:
+        """A ctkSliderWidget or QDoubleSpinBox; what its decimals cannot show is rounded.
+
+        It ends where people usually do; up to `most`, it makes room for what a script has set.
+        """
+
+        def write(value: float) -> None:
+            slider.maximum = max(slider.maximum, min(value, most))
+            slider.setValue(value)
+
+        slot = self.add(parameter, lambda: round(slider.value, slider.decimals), write)
         slider.connect("valueChanged(double)", slot)
 
     def line(self, parameter: str, lineEdit: Any) -> None:

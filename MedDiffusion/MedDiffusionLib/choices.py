@@ -3,33 +3,85 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from meddiff.errors import BadInput
 from meddiff.volume import write
 
-from .nodes import grid_from_node, to_file
+from .catalogue import ParameterInfo
+from .nodes import grid_from_node, title, to_file
 from .roles import InputRole, OutputRole
 from .sequences import volumes_from_sequence
 
 VALUES = 100_000
+SEED = ParameterInfo("seed", "int", 0, 0, 2**31 - 1, "")  # what a panel can show
 
 
 def overrides(parameterNode: Any) -> dict[str, Any]:
     """The recipe's parameters that were set by hand; those of a damaged or foreign scene are left out."""
     try:
         found = json.loads(parameterNode.recipeParameters)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
+def complaints(infos: Iterable[ParameterInfo], given: Mapping[str, Any]) -> list[str]:
+    """What is out of range, of another kind, or unknown where all must be known; a sentence each."""
+    known = {info.name: info for info in infos}
+    found = [_("The setting “{name}” is not known.").format(name=name) for name in given if name not in known]
+    return found + [text for name in given if name in known and (text := _complaint(known[name], given[name]))]
+
+
+def of_recipe(recipe: Any, seed: Any, parameters: Any) -> list[str]:
+    """What is wrong with the seed, and with what was set by hand of a recipe; a sentence each."""
+    found = complaints([SEED], {"seed": seed})
+    if not isinstance(parameters, Mapping):
+        text = _("The parameters of the method are {given!r}; expected names and values.")
+        return [*found, text.format(given=parameters)]
+    return found + (complaints(recipe.parameters, parameters) if recipe is not None else [])
+
+
+def _complaint(info: ParameterInfo, value: Any) -> str:
+    if value is None and info.default is None:
+        return ""
+    if info.kind == "choice":
+        fits, expected = not info.choices or value in info.choices, ", ".join(info.choices)
+    elif info.kind == "bool":
+        fits, expected = isinstance(value, bool), _("true or false")
+    else:
+        fits = isinstance(value, Real) and not isinstance(value, bool) and bool(info.low <= value <= info.high)
+        fits = fits and (info.kind == "float" or float(value).is_integer())
+        text = _("a whole number from {low} to {high}") if info.kind == "int" else _("a number from {low} to {high}")
+        expected = text.format(low=f"{info.low:.10g}", high=f"{info.high:.10g}")
+    text = _("{title} is {value}; expected {expected}.")
+    return "" if fits else text.format(title=info.title, value=f"{value!r:.40}", expected=expected)
+
+
+def as_data(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A job as JSON tells it: numbers of numpy and paths, which scripts have, in plain words. Raises BadInput."""
+    try:
+        return json.loads(json.dumps(job, default=_plain))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadInput(_("A job holds numbers, text and paths only: {error}.").format(error=error)) from None
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else os.fspath(value)
+
+
 def unusable(node: Any) -> list[str]:
     """Why a volume node cannot be used, if so; other nodes are taken as they are."""
+    if not isinstance(node, slicer.vtkMRMLNode):
+        return [_("{what} is not a node of the scene.").format(what=title(node))]
     if not node.IsA("vtkMRMLVolumeNode"):
         return []
     try:
@@ -50,6 +102,14 @@ def some_values(node: Any) -> Any:
 def settings_of(recipe: Any, preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a recipe: its defaults, then the preset's, then those set by hand."""
     return {p.name: p.default for p in recipe.parameters} | dict(recipe.presets.get(preset, {})) | dict(given)
+
+
+def unknown_outputs(roles: Sequence[OutputRole], wanted: Sequence[str] | None) -> list[str]:
+    """Wanted outputs that the task does not make, a sentence each."""
+    names = [role.name for role in roles]
+    text = _("There is no output “{name}”; there are {names}.")
+    asked = [wanted] if isinstance(wanted, str) else wanted or ()
+    return [text.format(name=name, names=", ".join(names)) for name in asked if name not in names]
 
 
 def is_wanted(role: OutputRole, wanted: Sequence[str] | None) -> bool:

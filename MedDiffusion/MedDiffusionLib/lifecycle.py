@@ -122,6 +122,7 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         role = next((role for role in self.logic.inputs() if not role.isFile), None)
         if role is not None and getattr(self._parameterNode, role.parameter) is None:
             there = slicer.util.getNodesByClass(role.nodeTypes[0])
+            there = [n for n in there if not n.GetHideFromEditors()]  # as the selector lists them
             node = next((n for n in there if n.GetClassName() == role.nodeTypes[0]), None)  # no label maps
             setattr(self._parameterNode, role.parameter, node)
 

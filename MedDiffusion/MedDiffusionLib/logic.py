@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,8 +17,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from meddiff.errors import BadInput, Cancelled
 from meddiff.volume import Volume
 
-from . import catalogue, nodes, results, snippets, views
-from .choices import export, is_wanted, overrides, settings_of, some_values, unusable
+from . import catalogue, choices, nodes, results, snippets, views
 from .roles import InputRole, OutputRole
 from .runner import Failure, Runner, Worker, shared_worker
 
@@ -67,7 +67,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         """The arguments of `process` that the panel's parameters stand for."""
         names = [role.parameter for role in (*self.inputs(), *self.outputs())]
         found = {name: getattr(parameterNode, name) for name in (*names, *HOW)}
-        found["parameters"] = overrides(parameterNode)
+        found["parameters"] = choices.overrides(parameterNode)
         optional = [role for role in self.outputs() if not role.always]
         wanted = tuple(role.name for role in optional if role.name in parameterNode.wanted.split(","))
         found["wanted"] = None if wanted == tuple(role.name for role in optional if role.wanted) else wanted
@@ -85,7 +85,15 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             found.append(_("Choose a model: “{model}” is not installed.").format(model=arguments["model"]))
         if arguments["method"] not in {recipe.name for recipe in recipes}:
             found.append(_("Choose a method: “{method}” is not known.").format(method=arguments["method"]))
-        return found
+        return found + self.refused(arguments)
+
+    def refused(self, arguments: Mapping[str, Any]) -> list[str]:
+        """Settings that cannot be, of a script or of a scene from elsewhere; a sentence each."""
+        found = choices.unknown_outputs(self.outputs(), arguments.get("wanted"))
+        if self.TASK in catalogue.tasks():
+            found += choices.complaints(catalogue.task(self.TASK).options, self.options(arguments))
+        recipe = next((r for r in catalogue.recipes(self.TASK) if r.name == arguments["method"]), None)
+        return found + choices.of_recipe(recipe, arguments["seed"], arguments["parameters"] or {})
 
     def missingInputs(self, arguments: Mapping[str, Any]) -> list[str]:
         """What is to be chosen before the task can start."""
@@ -94,21 +102,21 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             value = arguments.get(role.parameter)
             if not value and not role.optional:
                 found.append(_("Choose the input “{title}”.").format(title=role.title))
-            elif value and role.isFile and not Path(value).is_file():
+            elif value and role.isFile and not os.path.isfile(value):
                 found.append(_("The file {path} does not exist; choose another.").format(path=value))
             elif value and not role.isFile:
-                found += unusable(value)
+                found += choices.unusable(value)
         return found
 
     def _conflicts(self, arguments: Mapping[str, Any]) -> list[str]:
-        """Outputs that would take the place of an input or of each other."""
+        """Outputs that would take the place of an input or of each other, or cannot hold what comes."""
         taken = {id(arguments.get(role.parameter)) for role in self.inputs() if not role.isFile}
         found = []
         for role in self.outputs():
             node = arguments.get(role.parameter)
             if node is None:
                 continue
-            if id(node) in taken:
+            if id(node) in taken or not (isinstance(node, slicer.vtkMRMLNode) and node.IsA(role.nodeClass)):
                 found.append(_("Choose another node for the output “{title}”.").format(title=role.title))
             taken.add(id(node))
         return found
@@ -135,7 +143,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         return catalogue.estimate(
             model,
             recipe,
-            settings_of(recipe, arguments["preset"], arguments["parameters"]),
+            choices.settings_of(recipe, arguments["preset"], arguments["parameters"]),
             arguments["samples"],
             grid.shape,
             arguments.get("plane", "axial"),
@@ -151,13 +159,13 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         grid = self._grid(arguments)
         if model is None or grid is None:
             return None
-        plane, values = arguments.get("plane", "axial"), some_values(self.source(arguments))
+        plane, values = arguments.get("plane", "axial"), choices.some_values(self.source(arguments))
         return catalogue.domain_warning(model, grid.spacing, grid.shape, plane, direction=grid.direction, values=values)
 
     def _grid(self, arguments: Mapping[str, Any]) -> Volume | None:
-        """Where the voxels of the source lie; None for a file, and for what cannot be used."""
+        """Where the voxels of the source lie; None for a file, and for what cannot be used, or not so."""
         source = self.source(arguments)
-        if source is None or unusable(source):
+        if source is None or choices.unusable(source) or self.refused(arguments):
             return None
         return nodes.grid_from_node(source)
 
@@ -170,9 +178,9 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
     def model(self, model: str) -> catalogue.ModelInfo | None:
         """The model of that id, or in that folder; None where there is none for this task."""
         known = next((m for m in catalogue.models(self.TASK) if m.id == model), None)
-        if known is None and Path(model).is_absolute():
+        if known is None and isinstance(model, (str, os.PathLike)) and Path(model).is_absolute():
             with suppress(BadInput):
-                known = catalogue.model(model)
+                known = catalogue.model(os.fspath(model))
         return known if known is None or known.task == self.TASK else None
 
     def methods(self, model: str) -> tuple[Any, ...]:
@@ -195,19 +203,29 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         """The job, its inputs exported to a folder of its own: end it by `discard`. Raises BadInput."""
         if reasons := self.missing(arguments):
             raise BadInput(" ".join(reasons))
-        folder = Path(tempfile.mkdtemp(prefix="MedDiffusion-", dir=slicer.app.temporaryPath))
-        self._folders.add(folder)
+        folder = self._newFolder()
         try:
             files = {}
             for role in self.inputs():
-                files |= export(role, arguments.get(role.parameter), folder)
+                files |= choices.export(role, arguments.get(role.parameter), folder)
         except BaseException:
             self._remove(folder)
             raise
         return self._job(arguments, files, str(folder / "results"))
 
+    def _newFolder(self) -> Path:
+        """A folder of one's own for a job. Raises BadInput."""
+        place = slicer.app.temporaryPath
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="MedDiffusion-", dir=place))
+        except OSError as error:
+            text = _("Slicer's folder for temporary files, {folder}, cannot be written ({error}); see its settings.")
+            raise BadInput(text.format(folder=place, error=error.strerror)) from error
+        self._folders.add(folder)
+        return folder
+
     def _job(self, arguments: Mapping[str, Any], files: Mapping[str, str], output: str) -> dict[str, Any]:
-        return {
+        job = {
             "recipe": arguments["method"],
             "model": arguments["model"],
             "inputs": dict(files),
@@ -217,9 +235,12 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             "seed": arguments["seed"],
             "device": arguments["device"],
         }
+        return choices.as_data(job)
 
     def command(self, arguments: Mapping[str, Any]) -> str:
-        """The job as a command for a terminal, with what is to be saved to disk first."""
+        """The job as a command for a terminal, with what is to be saved to disk first. Raises BadInput."""
+        if reasons := self.missing(arguments):
+            raise BadInput(" ".join(reasons))
         given = {role: arguments.get(role.parameter) for role in self.inputs()}
         found = {role.name: snippets.file_of(value, role.isFile) for role, value in given.items() if value}
         files = {name: path for name, (path, _note) in found.items()}
@@ -252,7 +273,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         arguments = dict(arguments or {})
         given = outputs or {role.name: arguments.get(role.parameter) for role in self.outputs()}
         wanted = arguments.get("wanted")
-        roles = [role for role in self.outputs() if role.always or given.get(role.name) or is_wanted(role, wanted)]
+        roles = [r for r in self.outputs() if r.always or given.get(r.name) or choices.is_wanted(r, wanted)]
         model = self.model(arguments.get("model", ""))
         about = {"module": self.moduleName, "arguments": results.plain(arguments)}
         base = self.baseName(arguments) if arguments else ""

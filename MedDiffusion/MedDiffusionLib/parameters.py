@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -122,13 +123,14 @@ def read(editor: Any, parameter: Any) -> Any:
 
 
 def write(editor: Any, parameter: Any, value: Any) -> None:
-    """Show a value in its editor."""
+    """Show a value in its editor; what is no number, of a scene from elsewhere, is told by the tooltip of Apply."""
     if parameter.kind == "bool":
         editor.setChecked(bool(value))
     elif parameter.kind == "choice":
         select(editor, value)
     else:
-        editor.setValue(float(value))
+        with suppress(TypeError, ValueError, OverflowError):
+            editor.setValue(float(value))
 
 
 def decimals_of(parameter: Any, recipe: Any) -> int:

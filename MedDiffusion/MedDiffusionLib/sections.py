@@ -99,6 +99,7 @@ class Notice:
         picture.setPixmap(slicer.app.style().standardIcon(icon).pixmap(16, 16))
         layout.addWidget(picture, 0, qt.Qt.AlignTop)
         self.label = text(f"{name}Text")
+        self.label.setTextFormat(qt.Qt.PlainText)  # names of nodes and words of errors are no HTML
         layout.addWidget(self.label, 1)
         if button is not None:
             layout.addWidget(button, 0, qt.Qt.AlignTop)

@@ -8,11 +8,12 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
+
+LONGEST = 100  # characters of a file name; systems allow 255 bytes
 
 
 def as_python(module: str, process: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
@@ -29,7 +30,8 @@ def as_python(module: str, process: Callable[..., Any], arguments: Mapping[str, 
 def _expression(value: Any) -> str:
     if not isinstance(value, slicer.vtkMRMLNode):
         return repr(value)
-    alone = slicer.mrmlScene.GetNodesByName(value.GetName()).GetNumberOfItems() == 1
+    name = value.GetName() or ""  # of brackets and stars, getNode makes a pattern
+    alone = slicer.mrmlScene.GetNodesByName(name).GetNumberOfItems() == 1 and not set("*?[") & set(name)
     return f"slicer.util.getNode({value.GetName() if alone else value.GetID()!r})"
 
 
@@ -70,8 +72,9 @@ def file_of(node: Any, isFile: bool = False) -> tuple[str, str]:
     path = (storage.GetFileName() or "") if storage is not None else ""
     if path and os.path.isfile(path) and not node.GetModifiedSinceRead():
         return path, ""
-    name = f"{node.GetName()}.nrrd"
-    return name, _("# First save “{name}” as {path}").format(name=node.GetName(), path=name) + "\n"
+    title = " ".join((node.GetName() or "").split())  # a second line would leave the comment, and run
+    name = f"{file_name(title)}.nrrd"
+    return name, _("# First save “{name}” as {path}").format(name=title, path=name) + "\n"
 
 
 def _quote(words: list[str]) -> str:
@@ -80,4 +83,10 @@ def _quote(words: list[str]) -> str:
 
 def output_name(name: str) -> str:
     """A folder for the results of a node of this name, without what shells and disks do not like."""
-    return str(Path("".join(c if c.isalnum() or c in "-_." else "-" for c in name) + "-results"))
+    return f"{file_name(name)}-results"
+
+
+def file_name(name: str) -> str:
+    """A name as a file may have it, and no option of a command."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST]
+    return kept.strip("-.") or "volume"

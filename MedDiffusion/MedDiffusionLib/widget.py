@@ -141,7 +141,7 @@ class DiffusionWidget(Panel):
         self.ui.setUp.say("" if self._status.ready else self._status.sentence)
         self.ui.requirement.say("" if catalogue.recipes(self.logic.TASK) else self.logic.requirement())
         for button in self.ui.run.copies:
-            button.setEnabled(model is not None and recipe is not None)
+            button.setEnabled(not self.logic.missing(arguments))
         self.refreshApply(arguments)
 
     def refreshApply(self, arguments: Mapping[str, Any]) -> None:

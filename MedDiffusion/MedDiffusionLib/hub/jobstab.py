@@ -8,8 +8,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from meddiff.errors import BadInput
-
 from .. import describe, sections
 from ..runner import Failure
 from ..running import RunningJob
@@ -99,9 +97,9 @@ class JobsTab:
             self.job = RunningJob(logic, jobs.arguments_again(record, logic), self._onEvent, self._onEnd)
             self._repeated = record
             self.job.start()
-        except BadInput as error:
+        except Exception as error:  # a full disk, a worker that does not start, a record written by hand
             self.job = None
-            self.failed.say(str(error))
+            self.failed.say(str(error) or type(error).__name__)
         self.bar.setRange(0, 0)
         self.bar.setVisible(self.job is not None)
         self._update()
