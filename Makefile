@@ -12,7 +12,7 @@ help:  ## show this list
 
 test: lint  ## set up if needed, then lint, types and the whole test suite (PYTEST_ARGS="-k card" for less)
 	$(BIN)/python Testing/slicer/setup_system.py
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY)  ## ruff and pyright
 	$(BIN)/ruff check .
