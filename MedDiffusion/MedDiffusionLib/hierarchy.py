@@ -82,7 +82,7 @@ def provenance(node: Any) -> dict[str, Any] | None:
     """How `node` was made; None if it does not say."""
     try:
         found = json.loads(node.GetAttribute(PROVENANCE) or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -40,6 +40,7 @@ def load(
     """
     files = {name: Path(path) for name, path in result["outputs"].items()}
     read = {role: READERS[role.nodeClass](role, files, result.get("figures") or {}) for role in roles}
+    above = _transform_of(source)
     source = source if is_present(source) else None
     provenance = {**(result.get("provenance") or {}), "slicer": dict(about or {})}
     found, made = {}, []
@@ -52,7 +53,7 @@ def load(
                 target = target if is_present(target) else None
                 node = MAKERS[role.nodeClass](content, _name(role, source, base), target, source, labels)
                 made += [node] if target is None else []
-                _finish(node, role, source, provenance)
+                _finish(node, role, source, above, provenance)
                 found[role.name] = node
         except BaseException:
             for node in made:  # half a set of results is worse than none
@@ -61,10 +62,19 @@ def load(
     return found
 
 
-def _finish(node: Any, role: OutputRole, source: Any, provenance: Mapping[str, Any]) -> None:
+def _transform_of(source: Any) -> str | None:
+    """The id of the transform that a node lies under; one that was removed from the scene still knows it."""
+    known = source is not None and source.IsA("vtkMRMLTransformableNode")
+    transform = slicer.mrmlScene.GetNodeByID(source.GetTransformNodeID() or "") if known else None
+    return transform.GetID() if transform is not None and transform.IsA("vtkMRMLTransformNode") else None
+
+
+def _finish(node: Any, role: OutputRole, source: Any, above: str | None, provenance: Mapping[str, Any]) -> None:
     """Its place, its looks, and where it comes from."""
     if source is not None:
         place_beside(node, source)
+    elif above is not None and node.IsA("vtkMRMLTransformableNode"):
+        node.SetAndObserveTransformNodeID(above)
     set_provenance(node, dict(provenance))
     if role.display:
         show(node, role.display, like=source)

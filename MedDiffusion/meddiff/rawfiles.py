@@ -45,6 +45,8 @@ def read_raw(path: str | os.PathLike[str]) -> Raw:
         if isinstance(error, BadInput):
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
+        if "pickle" in reason:  # as which numpy takes any text, and it advises to trust it
+            reason = "it holds something else than arrays of numbers"
         raise BadInput(f"the k-space file {path} cannot be read: {reason}; expected {EXPECTED}") from None
     bad = raw.kspace.size - np.count_nonzero(np.isfinite(raw.kspace))
     if bad:

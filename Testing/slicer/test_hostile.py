@@ -249,6 +249,35 @@ def test_run_again_survives_a_full_disk(panel: Any, monkeypatch: pytest.MonkeyPa
 # --- meanwhile
 
 
+def test_the_input_is_removed_from_under_a_transform(panel: Any) -> None:
+    """The result lies where the input lay."""
+    import slicer
+
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    panel.volume.SetAndObserveTransformNodeID(transform.GetID())
+    press(panel.widget, "applyButton")
+    slicer.mrmlScene.RemoveNode(panel.volume)
+    panel.host.wait(finished(panel.widget), 20)
+    assert panel.parameters.outputReconstruction.GetParentTransformNode() is transform
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"job": {"inputs": [1]}}',
+        '{"slicer": {"arguments": {"inputVolume": {"name": 5}}}}',
+        '{"slicer": {"module": ["x"], "arguments": {"wanted": 5}}, "finished": {}}',
+        "[" * 100_000,
+    ],
+)
+def test_any_record_can_be_shown(panel: Any, told: str) -> None:
+    from MedDiffusionLib.hub.jobstab import JobsTab
+
+    panel.volume.SetAttribute("MedDiffusion.provenance", told)
+    tab = JobsTab()
+    assert not tab.againButton.enabled and tab.againButton.toolTip
+
+
 def test_a_scene_that_is_saved_and_loaded_while_a_job_runs(panel: Any, tmp_path: Path) -> None:
     """What is saved is the scene as it was; what is loaded does not stop the job."""
     import slicer

@@ -167,9 +167,10 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
     yield _("Module"), record.module or _("not told")
     yield _("Method"), str(record.told("job", "recipe"))
     yield _("Model"), f"{record.told('model', 'id')} {record.told('model', 'version')}"
-    inputs = [value["name"] for value in record.arguments.values() if isinstance(value, Mapping) and value.get("name")]
-    files = [Path(str(path)).name for path in record.told("job", "inputs", default={}).values()]
-    yield _("Inputs"), ", ".join(inputs or files)
+    inputs, files = record.arguments.values(), record.told("job", "inputs")
+    names = [str(value["name"]) for value in inputs if isinstance(value, Mapping) and value.get("name")]
+    names = names or [Path(str(path)).name for path in (files.values() if isinstance(files, Mapping) else ())]
+    yield _("Inputs"), ", ".join(names)
     yield _("Seed"), str(record.told("job", "seed"))
     yield _("Options"), words(record.told("job", "options", default={}))
     yield _("Settings"), words(record.told("settings", default={}))
