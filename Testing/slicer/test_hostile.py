@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -293,3 +295,12 @@ def test_a_scene_that_is_saved_and_loaded_while_a_job_runs(panel: Any, tmp_path:
     assert np.array_equal(voxels(found), voxels(panel.volume))
     job = json.loads(found.GetAttribute("MedDiffusion.provenance"))
     assert job["slicer"]["arguments"]["inputVolume"]["name"] == "Brain"
+
+
+def test_the_host_leaves_no_folder_behind(tmp_path: Path) -> None:
+    """These tests are run on the computers of others."""
+    place = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", "import host; host.start(); import slicer; print(slicer.app.temporaryPath)"]
+    done = subprocess.run(command, env=place, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) in done.stdout and not list(tmp_path.glob("slicer-host-*"))

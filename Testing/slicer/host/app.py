@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from typing import Any
@@ -65,6 +67,7 @@ class qSlicerCoreApplication(QtWidgets.QApplication):
         self.setOrganizationName("slicer.org")
         self.setQuitOnLastWindowClosed(False)
         self._home = tempfile.mkdtemp(prefix="slicer-host-")
+        atexit.register(shutil.rmtree, self._home, ignore_errors=True)
         settings_in(self._folder("settings"))
         self._testing, self._layout_manager, self._paused = False, None, 0
         self._environment = QtCore.QProcessEnvironment.systemEnvironment()
