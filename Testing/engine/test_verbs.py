@@ -136,7 +136,7 @@ def test_training_in_two_steps_with_a_break(
     def interrupt(*arguments: Any) -> None:
         averaged(*arguments)
         calls.append(len(calls))
-        os.kill(os.getpid(), signal.SIGINT) if len(calls) == 2 else None
+        signal.raise_signal(signal.SIGINT) if len(calls) == 2 else None
 
     monkeypatch.setattr(fit, "_update_average", interrupt)
     code, _, err = cli("train", "prior", cache, "-o", output, "--device", "cpu")

@@ -165,7 +165,7 @@ def test_a_second_signal_is_the_system_s_own() -> None:
     before = signal.getsignal(signal.SIGINT)
     with stop_on(signal.SIGINT) as should_stop:
         assert not should_stop()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert should_stop()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is before

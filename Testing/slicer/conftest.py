@@ -50,6 +50,18 @@ def _alone_in_slicer(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.setattr(socket.socket, "connect", local)
 
 
+@pytest.fixture(autouse=True)
+def _same_packages() -> Iterator[None]:
+    """Puts the shared packages back that a reloaded module has dropped: other test files hold their classes."""
+    ours = ("MedDiffusionLib", "meddiff")
+    kept = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ours}
+    yield
+    if any(sys.modules.get(name) is not module for name, module in kept.items()):
+        for name in [name for name in sys.modules if name.split(".")[0] in ours]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+
+
 @pytest.fixture(scope="session")
 def _application() -> Host:
     """The application, started once in the session."""

@@ -188,7 +188,7 @@ def test_a_python_that_is_not_there() -> None:
 def slicer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Just enough of a running Slicer, installed in a folder."""
     found: Any = ModuleType("slicer")
-    found.app = SimpleNamespace(slicerHome=str(tmp_path / "Slicer"))
+    found.app = SimpleNamespace(slicerHome=str(tmp_path / "Slicer"), translate=lambda context, text: text)
     found.util = SimpleNamespace(startupEnvironment=lambda: {"PATH": "/bin", "PYTHONPATH": "/theirs", "A": "b"})
     monkeypatch.setitem(sys.modules, "slicer", found)
     return found
