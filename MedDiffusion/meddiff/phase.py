@@ -16,6 +16,7 @@ from .levels import Level
 from .operators import ifft2c
 from .prior import Condition, Prior
 
+PHASE = 0.1  # rad: how far the phase strays from a smooth one, where nothing else is told
 FLOOR = 1e-3  # spread of the imaginary part where there is no image, in the units of the model
 
 
@@ -51,6 +52,11 @@ class NearlyReal(Prior):
     imaginary part is Gaussian noise of standard deviation `spread` (B, 1, Y, X), in the units of the model."""
 
     spread: Tensor = field(kw_only=True)
+
+    @classmethod
+    def of(cls, prior: Prior, spread: Tensor) -> NearlyReal:
+        """The same network; `spread` may be 0."""
+        return cls(prior.network, prior.schedule, prior.predicts, spread=spread + FLOOR)
 
     def denoise(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
         """The network's E[x0 | x] of the real part, Wiener's of the imaginary part."""

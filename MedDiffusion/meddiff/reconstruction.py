@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -18,8 +18,10 @@ from .masks import PATTERNS, as_mask, make_mask
 from .models import Model
 from .multicoil import MultiCoil
 from .noises import Gaussian, seed_of
-from .operators import Fourier
+from .operators import Fourier, from_complex, to_complex
+from .phase import PHASE, NearlyReal, calibration_box, low_resolution
 from .posterior import Scan, fit_scale, posterior
+from .prior import Prior
 from .recipes.reconstruct import TASK, Measured
 from .registry import PRESETS, Between, OneOf, Recipe, find_recipe
 from .sampling import Run
@@ -136,9 +138,9 @@ def reconstruct(
         return restore.volume(placed.with_array(_array(images, plane)))
 
     return Reconstruction(
-        mean=back(found.mean),
+        mean=back(scan.restored(found.mean)),
         spread=magnitude(back(found.spread)),
-        first=back(found.first),
+        first=back(scan.restored(found.first)),
         leftover=back(found.leftover),
         residual=found.residual,
         calls=recipe.calls(settings) * samples,
@@ -164,7 +166,9 @@ class Simulated(Scan):
         # the simulated scanner knows how bright the truth is; the reconstruction does not
         scaling = fit_scale(truth, model)
         scaling.check(array)  # a complex image would be turned in its phase by an offset
-        return cls(truth, operator, acquisition.noise * model.intensity.target[1] / scaling.gain, acquisition.mask_seed)
+        kind = cls if truth.shape[1] == 1 else SimulatedComplex
+        sigma = acquisition.noise * model.intensity.target[1] / scaling.gain
+        return kind(truth, operator, sigma, acquisition.mask_seed)
 
     @cached_property
     def kept(self) -> Tensor:
@@ -181,6 +185,46 @@ class Simulated(Scan):
 
     def measured(self, rows: Tensor) -> Measured:
         return Measured(self.operator, measure(self.truth, rows, self.operator, self.sigma, self.seed), self.sigma)
+
+    def restored(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) with all that was taken off before they were reconstructed."""
+        return images
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedComplex(Simulated):
+    """Slices of complex images (C = 2), whose smooth phase goes into the coils, as that of recorded k-space does: a
+    prior of magnitudes has never seen negative images."""
+
+    @cached_property
+    def low(self) -> Tensor:
+        """The complex images (N, H, W) that the centre of what was measured shows."""
+        box = calibration_box(self.operator.mask.cpu().numpy())
+        low = torch.zeros(len(self.truth), *self.truth.shape[2:], dtype=torch.complex64)
+        for row in self.kept:
+            y = measure(self.truth, row[None], self.operator, self.sigma, self.seed)[0]
+            low[row] = low_resolution(y, self._maps, box).cpu()
+        return low
+
+    @property
+    def _maps(self) -> Tensor:
+        if isinstance(self.operator, MultiCoil):
+            return self.operator.sensitivities
+        return torch.ones(1, *self.truth.shape[2:], dtype=torch.complex64, device=self.operator.mask.device)
+
+    @property
+    def folds(self) -> int:
+        return 1
+
+    def measured(self, rows: Tensor) -> Measured:
+        phase = torch.exp(1j * self.low[rows].angle()).to(self.operator.mask.device)
+        return replace(super().measured(rows), operator=MultiCoil(self.operator.mask, self._maps * phase[:, None], 2))
+
+    def prior(self, prior: Prior, rows: Tensor, gain: float) -> Prior:
+        return NearlyReal.of(prior, gain * PHASE * self.low[rows].abs()[:, None].to(self.operator.mask.device))
+
+    def restored(self, images: Tensor) -> Tensor:
+        return from_complex(to_complex(images) * torch.exp(1j * self.low.angle())[:, None], 2)
 
 
 def check_domain(volume: Volume, model: Model, plane: str) -> None:

@@ -17,7 +17,7 @@ from .kspace import TURNS, Raw, check_resolution, coarser, compress, noise_level
 from .models import Model
 from .multicoil import MultiCoil
 from .operators import ifft2c
-from .phase import FLOOR, NearlyReal, calibration_box, low_resolution
+from .phase import PHASE, NearlyReal, calibration_box, low_resolution
 from .posterior import Scan, expected, posterior, waiting
 from .prior import Prior
 from .recipes.reconstruct import TASK, Measured
@@ -69,8 +69,7 @@ class Recorded(Scan):
     def prior(self, prior: Prior, rows: Tensor, gain: float) -> Prior:
         if self.spread is None:
             return prior
-        spread = (gain * self.spread[rows] + FLOOR).to(self.device)
-        return NearlyReal(prior.network, prior.schedule, prior.predicts, spread=spread)
+        return NearlyReal.of(prior, gain * self.spread[rows].to(self.device))
 
     def combined(self) -> Tensor:
         """The zero-filled images of the coils combined (N, Y, X), complex."""
@@ -86,7 +85,7 @@ def reconstruct_raw(
     parameters: Mapping[str, Any] | None = None,
     preset: Preset = "balanced",
     contrast: Contrast = None,
-    phase: Annotated[float, Between(0.0, 3.2, "how far the phase strays from a smooth one (SD, rad)")] = 0.1,
+    phase: Annotated[float, Between(0.0, 3.2, "how far the phase strays from a smooth one (SD, rad)")] = PHASE,
     resolution: Annotated[
         float | None, Between(0.1, 10.0, "in-plane voxels of this many mm, where finer ones came")
     ] = None,

@@ -26,7 +26,7 @@ LAYERS = [
     ["training.*"],
     ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded"],
     ["job", "tasks", "worker", "cluster", "demo", "pictures"],
-    ["bench", "bench_speed", "calibration"],
+    ["bench", "bench_speed", "bench_raw", "calibration"],
     ["commands.*", "cli", "__init__", "__main__"],
 ]
 BANNED = {"slicer", "qt", "vtk", "ctk", "pickle"}

@@ -84,6 +84,32 @@ def tune(data: Data, quick: Quick = False) -> None:
     console.out.print(table)
 
 
+@app.command()
+def raw(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A model's id or folder.")] = "brain-mr",
+    samples: Annotated[int, typer.Option(min=2, help="Samples of which the mean is taken.")] = 4,
+    preset: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Compare settings on a person of the train split instead.")
+    ] = False,
+    quick: Quick = False,
+    output: Json = None,
+) -> None:
+    """Raw k-space of eight coils whose phase varies, at 4x and 8x, beside zero-filled, SENSE and total variation."""
+    from .. import bench, bench_raw
+    from ..models import load
+
+    _parent(output)
+    loaded = load(model, device)
+    measured = bench_raw.tune if tune else bench_raw.compare
+    rows = measured(data, loaded, quick=quick, samples=samples, preset=preset, say=console.tell)
+    _show(rows)
+    bars = [] if tune else bench_raw.bars(rows)
+    _finish("raw-tune" if tune else "raw", bench.report("raw-tune" if tune else "raw", loaded, rows, bars), output)
+
+
 def _parent(output: Path | None) -> None:
     """Raises BadInput before an hour of computing, not after it."""
     if output and not output.resolve().parent.is_dir():
