@@ -42,7 +42,7 @@ def load(
     read = {role: READERS[role.nodeClass](role, files, result.get("figures") or {}) for role in roles}
     above = _transform_of(source)
     source = source if is_present(source) else None
-    provenance = {**(result.get("provenance") or {}), "slicer": dict(about or {})}
+    provenance = {**_without_folders(result.get("provenance") or {}), "slicer": dict(about or {})}
     found, made = {}, []
     with slicer.util.RenderBlocker():
         try:
@@ -60,6 +60,16 @@ def load(
                 slicer.mrmlScene.RemoveNode(node)
             raise
     return found
+
+
+def _without_folders(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with the names of temporary files alone: their folders hold people's names, and scenes are shared."""
+    job = provenance.get("job")
+    if not isinstance(job, Mapping):
+        return dict(provenance)
+    inputs = {name: Path(str(path)).name for name, path in job.get("inputs", {}).items()}
+    output = "/".join(Path(str(job.get("output", ""))).parts[-2:])  # tells two runs of one second apart
+    return {**provenance, "job": {**job, "inputs": inputs, "output": output}}
 
 
 def _transform_of(source: Any) -> str | None:

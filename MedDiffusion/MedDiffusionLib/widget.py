@@ -198,7 +198,8 @@ class DiffusionWidget(Panel):
             self._parameterNode.seed = random.SystemRandom().randrange(2**31)
 
     def onSetUp(self) -> None:
-        """Install what is missing, with the user's consent."""
+        """Install what is missing, with the user's consent; the window lives meanwhile, but one set-up is enough."""
+        self.ui.setUp.widget.enabled = False
         try:
             self._status = install.install(confirm=True, progress=self.ui.run.log)
             if self._status.ready:
@@ -206,6 +207,8 @@ class DiffusionWidget(Panel):
                     self.ui.run.log(sentence)
         except Exception as error:
             self.ui.run.fail(str(error))
+        finally:
+            self.ui.setUp.widget.enabled = True
         self.refresh()
 
     def onCopyPython(self) -> None:

@@ -72,6 +72,7 @@ def test_panel_logic_command_and_run_give_the_same_voxels(host: Any, recon: Any,
     from meddiff.volume import read
 
     job = {**provenance(parameters.outputReconstruction)["job"], "output": str(tmp_path / "again")}
+    assert job["inputs"] == {"volume": "volume.nrrd"}, "folders, in which people's names stand, are not for scenes"
     job["inputs"] = {"volume": str(tmp_path / "Brain.nrrd")}
     again = run(Job.from_json(json.dumps(job)))
     assert np.array_equal(read(again.outputs["reconstruction"]).array, expected["Reconstruction"])
