@@ -102,7 +102,7 @@ def test_results_lie_where_the_input_lies(host: Any, recon: Any) -> None:
     apply(host, recon)
     assert children() == first
     recon.cleanup()
-    assert not children() & first
+    host.wait(lambda: not children() & first, 2)
     recon.setup()
 
 
