@@ -151,9 +151,7 @@ def test_a_number_that_json_lacks_is_refused_and_the_old_card_stays(card: Card, 
     assert [p.name for p in tmp_path.iterdir()] == [CARD]
 
 
-def test_an_interrupted_write_leaves_the_old_card(
-    card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_write_leaves_the_old_card(card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_card(card, tmp_path)
 
     def stop(*_: object) -> None:

@@ -194,6 +194,9 @@ class Host:
 
     def reset(self) -> None:
         """A fresh application: no modules of the test, no windows, an empty scene, no settings, nothing recorded."""
+        from . import reports
+
+        reports.catch_hooks()
         self.close()
         self.forget()
 
