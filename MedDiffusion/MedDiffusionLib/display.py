@@ -21,6 +21,7 @@ ROLES = ("image", "labels", *COLOURS)
 BACKGROUND = 0.05  # of the range of a map: below it, nothing is shown
 IN_IMAGE_UNITS = ("uncertainty", "residual")  # maps that can be compared with the image they belong to
 FAINT = 2e-3  # of the image's range: a map that stays below this is shown as empty as it is
+HOLES = 1  # percent of the voxels of the head that may be left out with the background
 TOP = 99.5  # percentile of the positive voxels that gets the last colour
 ALIKE = 1 / 3  # overlap of two intensity ranges, of what they cover together, from which one window suits both
 SAMPLES = 500_000  # voxels are enough for a percentile
@@ -156,9 +157,10 @@ def _show_map(node: Any, role: str, like: Any) -> None:
         top = float(np.percentile(source[np.isfinite(source)], TOP))
         high = max(high, FAINT * top)  # rounding errors are not worth a colour
         threshold = max(threshold, BACKGROUND * high)
-        background = values[source < BACKGROUND * top]
-        if background.size:  # what goes on around the head is of no interest, unless it is as strong as in it
-            threshold = max(threshold, min(1.001 * float(np.percentile(background, 98)), 0.3 * high))
+        background, inside = values[source < BACKGROUND * top], values[source >= BACKGROUND * top]
+        if background.size and inside.size:  # clear around the head, but without holes in it
+            clear = min(1.001 * float(np.percentile(background, 98)), float(np.percentile(inside, HOLES)))
+            threshold = max(threshold, clear)
         largest = max(largest, high)
     colour_node = colour_map(node.GetScene() or slicer.mrmlScene, COLOURS[role])
     display = _display(node)
