@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .coils import estimate_sensitivities
-from .errors import BadInput
+from .errors import BadInput, Notice
 from .kspace import TURNS, Raw, check_resolution, coarser, compress, noise_level, oriented
 from .models import Model
 from .multicoil import MultiCoil
@@ -25,6 +26,7 @@ from .reconstruction import Acquisition, Batch, Contrast, Preset, Reconstruction
 from .registry import Between, OneOf, find_recipe
 from .sampling import Run
 
+UNSEEN = 0.1  # of the energy of a slice outside of the coil maps: more is a sign that they are wrong
 SAMPLED = 0.8  # the part of k-space that must be there to make a reference of it
 
 Millimetres = Annotated[float | None, Between(0.01, 100.0, "size of a voxel in mm, where the file does not tell it")]
@@ -144,15 +146,26 @@ def calibrate(raw: Raw, sigma: float, phase: float, device: torch.device, of: in
     kspace = torch.from_numpy(raw.kspace)
     source = raw.kspace if raw.calibration is None else raw.calibration
     maps, low = torch.zeros_like(kspace), torch.zeros_like(kspace[:, 0])
+    unseen = 0.0
     for k, centre in enumerate(source):
         if centre.any() and raw.kspace[k].any():
             maps[k] = _maps(raw, k, centre)
             low[k] = low_resolution(torch.from_numpy(centre), maps[k], calibration_box((centre != 0).any(0)))
             maps[k] *= torch.exp(1j * low[k].angle())
+            unseen = max(unseen, _unseen(torch.from_numpy(centre), maps[k]))
         yield waiting(before + k + 1, of)
+    if unseen > UNSEEN:
+        told = f"the coil maps leave out up to {unseen:.0%} of the signal of a slice; what lies there becomes 0"
+        warnings.warn(f"{told}; a wider fully sampled centre of k-space helps", Notice, stacklevel=2)
     spread = (phase * low.abs())[:, None] if phase else None
     mask = torch.from_numpy(np.array(raw.mask))[:, None]  # a copy: it may be read-only
     return Recorded(kspace, mask, maps, sigma, device, spread)
+
+
+def _unseen(centre: Tensor, maps: Tensor) -> float:
+    """The part of the energy of a low-resolution image that lies where no coil is said to see anything."""
+    energy = ifft2c(centre).abs().square().sum(0)
+    return float(energy[maps.abs().sum(0) == 0].sum() / energy.sum())
 
 
 def _maps(raw: Raw, k: int, centre: np.ndarray) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -604,6 +605,18 @@ def test_finer_voxels_are_reconstructed_at_the_resolution_asked_for(head: tuple[
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------
+
+
+def test_signal_outside_of_the_coil_maps_is_told(head: tuple[Array, Raw]) -> None:
+    raw = head[1]
+    maps = np.ones_like(raw.kspace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)  # maps that see all have nothing to be told
+        drain(recorded.calibrate(replace(raw, maps=maps), 3.0, 0.1, torch.device("cpu"), 2))
+    half = maps.copy()
+    half[..., :20] = 0
+    with pytest.warns(Notice, match=r"leave out up to [3-7]\d%"):
+        drain(recorded.calibrate(replace(raw, maps=half), 3.0, 0.1, torch.device("cpu"), 2))
 
 
 @pytest.fixture
