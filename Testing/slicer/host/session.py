@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,12 +194,20 @@ class Host:
         slicer.mrmlScene.Clear(0)
 
     def reset(self) -> None:
-        """A fresh application: no modules of the test, no windows, an empty scene, no settings, nothing recorded."""
+        """A fresh application: no modules of the test, no windows, an empty scene, no settings, no traces."""
         from . import reports
 
         reports.catch_hooks()
         self.close()
         self.forget()
+        self._empty_temporary()
+
+    def _empty_temporary(self) -> None:
+        """No test finds the temporary files of another."""
+        import slicer
+
+        for left in Path(slicer.app._folder("temporary")).iterdir():  # the host's own, whatever a test has chosen
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def close(self) -> None:
         """Unloads the modules, empties the scene, closes the windows.
