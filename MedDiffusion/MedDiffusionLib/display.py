@@ -153,11 +153,12 @@ def _show_map(node: Any, role: str, like: Any) -> None:
     values = _scalars(node)
     low, high, threshold, largest = _range(values)
     if role in IN_IMAGE_UNITS and has_window(like) and _scalars(like).shape == values.shape:
-        source = np.abs(_scalars(like).astype(float))
+        step = max(1, values.size // SAMPLES)  # the window waits for this
+        source, some = np.abs(_scalars(like)[::step].astype(float)), values[::step]
         top = float(np.percentile(source[np.isfinite(source)], TOP))
         high = max(high, FAINT * top)  # rounding errors are not worth a colour
         threshold = max(threshold, BACKGROUND * high)
-        background, inside = values[source < BACKGROUND * top], values[source >= BACKGROUND * top]
+        background, inside = some[source < BACKGROUND * top], some[source >= BACKGROUND * top]
         if background.size and inside.size:  # clear around the head, but without holes in it
             clear = min(1.001 * float(np.percentile(background, 98)), float(np.percentile(inside, HOLES)))
             threshold = max(threshold, clear)
