@@ -85,22 +85,30 @@ class Latent(Part):
 
 
 class Labels(Part):
-    """The classes that the network is conditioned on; `null` is the index that stands for "not told"."""
+    """The classes that the network is conditioned on; `null` is the index that stands for "not told".
+
+    With `states` (such as healthy and diseased) every name comes once without and once with each of them.
+    """
 
     names: Annotated[tuple[Text, ...], Field(min_length=1)]
+    states: tuple[Text, ...] = ()
     null: NonNegativeInt
 
     @model_validator(mode="after")
     def _check(self) -> Labels:
-        if len(set(self.names)) < len(self.names):
-            raise ValueError("names that differ from each other")
-        if self.null > len(self.names):
-            raise ValueError(f"a null index of at most {len(self.names)}")
+        for words in (self.names, self.states):
+            if len(set(words)) < len(words):
+                raise ValueError("names that differ from each other")
+        if self.null > (most := len(self.names) * (1 + len(self.states))):
+            raise ValueError(f"a null index of at most {most}")
         return self
 
-    def index(self, name: str | None) -> int:
-        """The index of the class `name`; `None` is the null class."""
-        return self.null if name is None else self.names.index(choose(name, self.names, "label"))
+    def index(self, name: str | None, state: str | None = None) -> int:
+        """The index of the class `name` in `state` (None: not told); without a name it is the null class."""
+        if name is None:
+            return self.null
+        row = 0 if state is None else 1 + self.states.index(choose(state, self.states, "state"))
+        return self.names.index(choose(name, self.names, "label")) + row * len(self.names)
 
 
 class Covariate(Part):
@@ -160,6 +168,18 @@ class Calibration(Part):
     code_version: Text
 
 
+class Healthy(Part):
+    """What is still healthy to a recipe: by label, the anomaly map (network units, smoothed) that this quantile of
+    healthy tissue stays below. Found on images of the train split."""
+
+    quantile: Annotated[float, Field(gt=0, lt=1)]
+    levels: dict[Text, NonNegativeFloat]
+    smoothing_mm: NonNegativeFloat
+    dataset: Text
+    command: Text
+    code_version: Text
+
+
 class FileEntry(Part):
     """The sha256 and the size of one file of the model."""
 
@@ -185,8 +205,8 @@ class Card(Part):
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     intensity: Json
     network: Named
-    predicts: Literal["x0", "eps", "v", "score"]
-    schedule: Named
+    predicts: Literal["x0", "eps", "v", "score", "image", "label"]  # the last two in one pass: an image, or logits
+    schedule: Named | None
     latent: Latent | None = None
     labels: Labels | None = None
     covariates: dict[Name, Covariate] = {}
@@ -197,10 +217,18 @@ class Card(Part):
     citation: Text
     intended_use: Text
     limitations: Text
+    healthy: dict[Name, Healthy] = {}  # by recipe
+    companions: dict[Name, Id] = {}  # other models that some of the recipes need, by their part in it
     files: dict[FileName, FileEntry]
 
+    @model_validator(mode="after")
+    def _check(self) -> Card:
+        if self.schedule is None and self.predicts not in ("image", "label"):
+            raise ValueError(f"a schedule, since the network predicts {self.predicts}")
+        return self
 
-_PARTS = (Card, Named, Channel, Latent, Labels, Covariate, DataSet, Training, Quality, Calibration, FileEntry)
+
+_PARTS = (Card, Named, Channel, Latent, Labels, Covariate, DataSet, Training, Quality, Calibration, Healthy, FileEntry)
 _KEYS = sorted({key for part in _PARTS for key in part.model_fields})
 
 

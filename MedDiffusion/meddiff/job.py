@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -20,10 +21,10 @@ import torch
 from . import __version__
 from .devices import describe
 from .errors import BadInput, Notice, choose
-from .models import Loader, load
+from .models import Loader, Model, load
 from .registry import find_recipe
-from .tasks import TASKS, OnProgress, ShouldStop
-from .volume import Volume, write
+from .tasks import TASKS, Computed, OnProgress, ShouldStop
+from .volume import write
 
 WORDS = {str: "text", int: "a whole number", dict: "an object"}
 
@@ -108,7 +109,8 @@ def run(
             "job": asdict(job),
             "settings": made.settings,
             "figures": made.figures,
-            "model": {"id": model.card.id, "version": model.card.version, "sha256": model.sha256},
+            "model": _identity(model),
+            "companions": {part: _identity(each) for part, each in model.companions.items()},
             "device": describe(model.device),
             "precision": str(model.dtype).removeprefix("torch."),
             "seconds": round(time.monotonic() - began, 3),
@@ -121,7 +123,11 @@ def run(
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "versions": {"meddiff": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
-        return Result(_write_all(made.volumes, provenance, folder), made.figures, provenance)
+        return Result(_write_all(made, provenance, folder), made.figures, provenance)
+
+
+def _identity(model: Model) -> dict[str, str]:
+    return {"id": model.card.id, "version": model.card.version, "sha256": model.sha256}
 
 
 @contextmanager
@@ -171,13 +177,20 @@ def _check_kind(what: str, value: Any, kind: type) -> None:
         raise BadInput(f"{what} must be {WORDS[kind]}, got {value!r}")
 
 
-def _write_all(volumes: Mapping[str, Volume], provenance: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    """Write every file into a hidden folder beside its place, then move them in: all or, on a full disk, none."""
+def _write_all(made: Computed, provenance: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Write every file into a hidden folder beside its place, then move them in: all or, on a full disk, none.
+
+    An output is named as its file is, without the extension.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix=".meddiff-", dir=folder) as temporary:
-            names = {name: f"{name}.nrrd" for name in volumes} | {"provenance": "provenance.json"}
-            for name, volume in volumes.items():
+            names = {name: f"{name}.nrrd" for name in made.volumes} | {name: f"{name}.csv" for name in made.tables}
+            names["provenance"] = "provenance.json"
+            for name, volume in made.volumes.items():
                 write(volume, Path(temporary, names[name]), {"provenance": json.dumps(provenance)})
+            for name, table in made.tables.items():
+                with Path(temporary, names[name]).open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
             text = json.dumps(provenance, indent=2)
             Path(temporary, names["provenance"]).write_text(text + "\n", encoding="utf-8")
             for name in names.values():

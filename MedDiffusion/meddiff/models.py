@@ -4,42 +4,64 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from safetensors.torch import save_file
 
 from .card import Card
 from .devices import InPrecision, channels_last, pick_device, pick_precision
+from .errors import BadInput, BadModel
 from .files import whole
 from .intensity import Intensity
 from .levels import make_schedule
 from .networks import build
-from .prior import Condition, Prior
+from .prior import Condition, Network, Prior
 from .store import WEIGHTS, ModelFolder, check_state, find, load_weights, seal
+from .store import models as installed
 
 
 @dataclass(frozen=True)
 class Model:
-    """What recipes are given: the prior on its device, how intensities map to it, and the card that says the rest."""
+    """What recipes are given: the network on its device, how intensities map to it, and the card that says the rest."""
 
     card: Card
     sha256: str
-    prior: Prior
+    network: Network
     intensity: Intensity
     device: torch.device
     dtype: torch.dtype
+    companions: dict[str, Model] = field(default_factory=dict, compare=False)  # those that were asked for so far
+
+    @cached_property
+    def prior(self) -> Prior:
+        """The network as a diffusion prior; raises BadModel for one that makes its output in one pass."""
+        schedule = self.card.schedule
+        if schedule is None:
+            raise BadModel(f"{self.card.id} is a network of one pass; expected a diffusion model, with a schedule")
+        return Prior(self.network, make_schedule(schedule.name, **schedule.arguments), self.card.predicts)
+
+    def companion(self, part: str) -> Model:
+        """The model that plays `part` beside this one; raises BadInput where the card names none or it is missing."""
+        if part not in self.companions:
+            if part not in self.card.companions:
+                has = ", ".join(self.card.companions) or "none"
+                raise BadInput(f"this method needs a {part}, and {self.card.id} comes with {has}; choose another method")
+            precision = "bf16" if self.dtype is torch.bfloat16 else "fp32"
+            self.companions[part] = load(self.card.companions[part], str(self.device), precision)
+        return self.companions[part]
 
     def uncalibrated(self) -> Model:
         """This model, its uncertainty as it comes out of the samples: what calibration starts from."""
         return replace(self, card=self.card.model_copy(update={"uncertainty": {}}))
 
-    def condition(self, label: str | None, batch: int) -> Condition | None:
-        """The condition "all images show `label`" (None: not told); raises BadInput for a label the card lacks."""
+    def condition(self, label: str | None, batch: int, state: str | None = None) -> Condition | None:
+        """The condition "all images show `label`, in `state`" (None: not told); raises BadInput for unknown words."""
         labels = self.card.labels
         if labels is None:
             return None
-        index = torch.full((batch,), labels.index(label), device=self.device)
+        index = torch.full((batch,), labels.index(label, state), device=self.device)
         return Condition(label=index, null_label=labels.null)
 
 
@@ -53,9 +75,7 @@ def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "
     network.load_state_dict({name: value.float() for name, value in state.items()})
     network = channels_last(network.eval().requires_grad_(False).to(where))
     dtype = pick_precision(precision, where)
-    schedule = make_schedule(card.schedule.name, **card.schedule.arguments)
-    prior = Prior(InPrecision(network, dtype), schedule, card.predicts)
-    return Model(card, found.sha256, prior, Intensity.from_dict(card.intensity), where, dtype)
+    return Model(card, found.sha256, InPrecision(network, dtype), Intensity.from_dict(card.intensity), where, dtype)
 
 
 Loader = Callable[[str, str, str], Model]  # model, device, precision; `load` is one
@@ -71,7 +91,8 @@ class Keeper:
         found = find(model)
         where = pick_device(device)
         # the card's sha256 stands for every byte of the weights: a model that was replaced is another one
-        key = (str(found.folder), found.sha256, str(where), str(pick_precision(precision, where)))
+        others = [m.sha256 for m in installed() if m.card.id in found.card.companions.values()]
+        key = (str(found.folder), found.sha256, str(where), str(pick_precision(precision, where)), *others)
         kept = self._kept.pop(key, None)
         while len(self._kept) >= self._size:  # before the next one is loaded: never more than `size` in memory
             del self._kept[next(iter(self._kept))]

@@ -86,7 +86,8 @@ class Recipe:
     """A method: a generator function of about fifteen lines, and what people need to know before they choose it.
 
     `terms` is its number of network calls a sample as `counting.count` reads it; `gradient` says that it
-    differentiates through the network, which takes more time and memory.
+    differentiates through the network, which takes more time and memory; `part` is the companion of the model that
+    it needs, if any.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Recipe:
     terms: tuple[Term, ...]
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gradient: bool = False
+    part: str = ""
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -123,7 +125,8 @@ class Recipe:
         parameters = [p.to_dict() for p in self.parameters.values()]
         presets = {name: self.settings({}, name) for name in PRESETS}
         calls = [list(term) for term in self.terms]
-        return {**words, "gradient": self.gradient, "calls": calls, "parameters": parameters, "presets": presets}
+        about = {"gradient": self.gradient, "part": self.part}
+        return {**words, **about, "calls": calls, "parameters": parameters, "presets": presets}
 
 
 _RECIPES: dict[str, Recipe] = {}
@@ -140,6 +143,7 @@ def recipe(
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     title: str = "",
     gradient: bool = False,
+    part: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a method. `calls` is its number of network calls a sample, a sum of products of its settings:
     `(("steps",), (-1, "skip"))` is steps - skip."""
@@ -148,7 +152,7 @@ def recipe(
         if name in _RECIPES:
             raise ValueError(f"two recipes are named {name!r}")
         _RECIPES[name] = Recipe(
-            name, task, function, title or name, summary, paper, needs, calls, presets or {}, gradient
+            name, task, function, title or name, summary, paper, needs, calls, presets or {}, gradient, part
         )
         return function
 

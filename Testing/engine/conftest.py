@@ -56,7 +56,7 @@ def card_data() -> dict[str, Any]:
         "predicts": "v",
         "schedule": {"name": "cosine", "arguments": {}},
         "latent": None,
-        "labels": {"names": ["FLAIR", "T1", "T1POST", "T2", "unknown"], "null": 5},
+        "labels": {"names": ["FLAIR", "T1"], "states": ["healthy", "diseased"], "null": 6},
         "covariates": {"age": {"unit": "years", "min": 18.0, "max": 90.0, "null": -1.0}},
         "training": {
             "data": [{"name": "a public brain set", "licence": "CC-BY-4.0"}],
@@ -70,6 +70,17 @@ def card_data() -> dict[str, Any]:
         "quality": [
             {"dataset": "held out", "metric": "PSNR", "value": 30.5, "command": "meddiff", "code_version": "0.1.0"}
         ],
+        "healthy": {
+            "anoddpm": {
+                "quantile": 0.995,
+                "levels": {"FLAIR": 0.2, "T1": 0.1},
+                "smoothing_mm": 1.0,
+                "dataset": "brain_ms_mni/patient19",
+                "command": "meddiff train thresholds",
+                "code_version": "0.1.0",
+            }
+        },
+        "companions": {"classifier": "toy-classifier"},
         "uncertainty": {
             "ccdf": {"scale": 2.5, "smoothing": 2.0, "dataset": "train", "command": "meddiff", "code_version": "0.1.0"}
         },

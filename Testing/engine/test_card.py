@@ -91,7 +91,7 @@ def test_an_unknown_key_inside_is_named(card_data: dict[str, Any], tmp_path: Pat
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (["predicts"], "epsilon", "predicts = 'epsilon' (expected: 'x0', 'eps', 'v' or 'score')"),
+        (["predicts"], "epsilon", "predicts = 'epsilon' (expected: 'x0', 'eps', 'v', 'score', 'image' or 'label')"),
         (["shape_multiple"], "16", "shape_multiple = '16' (expected: integer)"),
         (["shape_multiple"], 0, "shape_multiple = 0 (expected: greater than 0)"),
         (["spacing_mm"], [1.0, -1.0], "spacing_mm[1] = -1.0 (expected: greater than 0)"),
@@ -103,8 +103,9 @@ def test_an_unknown_key_inside_is_named(card_data: dict[str, Any], tmp_path: Pat
         (["id"], "../brain", "id = '../brain' (expected: lower-case letters"),
         (["licence"], "free for all", "licence = 'free for all' (expected: an SPDX licence expression"),
         (["summary"], "  ", "summary = '  ' (expected: some text)"),
-        (["labels", "null"], 6, "(expected: a null index of at most 5)"),
+        (["labels", "null"], 7, "(expected: a null index of at most 6)"),
         (["labels", "names"], ["T1", "T1"], "(expected: names that differ from each other)"),
+        (["schedule"], None, "(expected: a schedule, since the network predicts v)"),
         (["covariates", "age", "max"], 1.0, "(expected: a min below the max)"),
         (["training", "seconds"], -1.0, "training.seconds = -1.0"),
         (["files", "../w.safetensors"], {"sha256": "0" * 64, "bytes": 1}, "(expected: plain .safetensors"),
@@ -172,5 +173,7 @@ def test_a_card_does_not_change(card: Card) -> None:
 def test_labels_have_an_index_and_a_null() -> None:
     labels = Labels(names=("FLAIR", "T1"), null=2)
     assert [labels.index(name) for name in ("FLAIR", "T1", None)] == [0, 1, 2]
+    more = Labels(names=("FLAIR", "T1"), states=("healthy", "diseased"), null=6)
+    assert [more.index("T1", state) for state in (None, "healthy", "diseased")] == [1, 3, 5]
     with pytest.raises(BadInput, match="unknown label 'T11'; did you mean T1"):
         labels.index("T11")
