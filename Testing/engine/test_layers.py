@@ -24,8 +24,8 @@ LAYERS = [
     ["networks.*", "card", "store", "models", "uncertainty"],
     ["recipes.*", "registry"],
     ["training.*"],
-    ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded"],
-    ["job", "tasks", "worker", "cluster", "demo", "pictures"],
+    ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded", "detection"],
+    ["task_types", "task_reconstruct", "task_anomaly", "tasks", "job", "worker", "cluster", "demo", "pictures"],
     ["bench", "bench_speed", "bench_raw", "calibration"],
     ["commands.*", "cli", "__init__", "__main__"],
 ]
