@@ -25,6 +25,7 @@ class Gaussian:
     """
 
     def __init__(self, seeds: Sequence[int]):
+        self.seeds = tuple(seeds)
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ LAYERS = [
     ["errors", "pipes", "stopping", "counting", "places"],
     ["files", "domain"],
     ["levels", "convert"],
-    ["prior", "spaces", "masks", "operators", "multicoil", "coils", "noises"],
+    ["prior", "spaces", "masks", "operators", "multicoil", "coils", "noises", "simplex"],
     ["warp", "volume", "intensity", "metrics", "devices"],
     ["solvers", "guides", "baselines"],
     ["sampling", "ensemble", "anomaly", "tiling"],
