@@ -8,9 +8,14 @@ from typing import Any
 from torch import nn
 
 from ..errors import BadModel, choose
+from .autoencoder import autoencoder_kl, vqvae
 from .unet import diffusion_unet
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"diffusion-unet": diffusion_unet}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "diffusion-unet": diffusion_unet,
+    "vqvae": vqvae,
+    "autoencoder-kl": autoencoder_kl,
+}
 
 
 def build(name: str, arguments: dict[str, Any]) -> nn.Module:
