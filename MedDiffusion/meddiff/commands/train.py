@@ -1,4 +1,4 @@
-"""`meddiff train`: from images to a prior, in two steps that can run on two machines."""
+"""`meddiff train`: from images to a model, in two steps that can run on two machines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import BadInput, Cancelled
 from ..stopping import stop_on
 from . import console
 
-app = typer.Typer(no_args_is_help=True, help="Train a model: prepare the images, then fit the prior.")
+app = typer.Typer(no_args_is_help=True, help="Train a model: prepare the images, fit the network, export it.")
 
 
 @app.command()
@@ -30,7 +30,8 @@ def prepare(
 
 
 @app.command()
-def prior(
+@app.command("prior", hidden=True)  # its first name
+def fit(
     cache: Annotated[Path, typer.Argument(help="A cache file of `meddiff train prepare`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the checkpoint; a run in it goes on.")],
     minutes: Annotated[
@@ -39,21 +40,21 @@ def prior(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
 ) -> None:
-    """Train a diffusion prior. It saves a checkpoint now and then; the same command goes on where it stopped."""
+    """Train what the plan says. It saves a checkpoint now and then; the same command goes on where it stopped."""
     import torch
 
     from ..devices import pick_device, pick_precision
     from ..job import output_folder
     from ..training.fit import fit
-    from ..training.slices import SliceCache
+    from ..training.lessons import lesson
 
     where = pick_device(device)
     dtype = pick_precision(precision, where)
-    slices = SliceCache(cache)
+    learnt = lesson(cache)
     checkpoint, report = output / "checkpoint.pt", None
     with output_folder(output), console.progress_bar("training") as show, stop_on(signal.SIGINT) as should_stop:
         run = fit(
-            slices,
+            learnt,
             checkpoint,
             device=str(where),
             minutes=minutes,
@@ -75,7 +76,7 @@ def prior(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A folder of `meddiff train prior`, or its checkpoint.")],
+    run: Annotated[Path, typer.Argument(help="A folder of `meddiff train fit`, or its checkpoint.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
     device: Annotated[str, typer.Option(help="What the run was made on, in words, for the model card.")] = "CPU",
 ) -> None:
@@ -83,7 +84,7 @@ def export(
     from ..training.export import export
 
     checkpoint = run / "checkpoint.pt" if run.is_dir() else run
-    found = export(checkpoint, output, device=device, command="meddiff train prior")
+    found = export(checkpoint, output, device=device, command="meddiff train fit")
     console.say(f"model {found.card.id} {found.card.version} is in {found.folder}")
 
 

@@ -9,10 +9,12 @@ from torch import nn
 
 from ..errors import BadModel, choose
 from .autoencoder import autoencoder_kl, vqvae
+from .classifier import NoisedClassifier
 from .unet import diffusion_unet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "diffusion-unet": diffusion_unet,
+    "noised-classifier": NoisedClassifier,
     "vqvae": vqvae,
     "autoencoder-kl": autoencoder_kl,
 }

@@ -13,7 +13,7 @@ from ..models import save
 from ..networks import build
 from ..store import ModelFolder
 from .fit import averaged_weights
-from .plan import PLANS, Plan
+from .plan import PLANS, Course, read_course
 
 CARDS = PLANS.parent / "cards"
 
@@ -22,10 +22,9 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
     """Write the model of `checkpoint` to `folder`; what no checkpoint knows (licence, citation, use) comes from
     `training/cards/<id>.json`, and `<id>.md` beside it becomes the README. Raises BadInput where these are missing."""
     weights, run = averaged_weights(checkpoint)
-    plan = Plan.model_validate_json(run["plan"])
+    plan = read_course(run["plan"])
     about = _about(plan.id)
     network = build(plan.network["name"], plan.network["arguments"])
-    labels = [name for name in plan.labels if name != "null"]
     card = Card.model_validate(
         {
             **about,
@@ -36,7 +35,8 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
             "intensity": plan.intensity,
             "spacing_mm": plan.spacing_mm,
             "shape_multiple": getattr(network, "multiple", 1),
-            "labels": {"names": labels, "null": plan.labels.index("null")} if labels else None,
+            "labels": _labels(plan),
+            "companions": plan.companions,
             "training": {
                 "data": about["training"]["data"],
                 "command": command,
@@ -53,6 +53,12 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text((CARDS / f"{plan.id}.md").read_text(encoding="utf-8"), encoding="utf-8")
     return save(card, weights, folder)
+
+
+def _labels(plan: Course) -> dict[str, Any] | None:
+    if not plan.labels:
+        return None
+    return {"names": plan.labels[:-1], "states": list(plan.states), "null": plan.classes - 1}
 
 
 def _about(model: str) -> dict[str, Any]:

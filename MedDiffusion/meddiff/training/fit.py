@@ -1,4 +1,4 @@
-"""Training a diffusion prior: denoising score matching with a time budget, checkpoints and exact resumption."""
+"""Training: one loop for every lesson, with a time budget, checkpoints and exact resumption."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..convert import from_x0
 from ..devices import channels_last
 from ..errors import BadInput
 from ..files import whole
-from ..levels import Schedule, make_schedule
-from ..networks import build
-from ..noises import Gaussian, seed_of
-from ..prior import Condition
-from .plan import Plan
-from .slices import SliceCache
+from .lessons import Lesson
+from .plan import Course
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class _State:
 
 
 def fit(
-    cache: SliceCache,
+    lesson: Lesson,
     checkpoint: Path,
     *,
     device: str = "cpu",
@@ -56,19 +51,17 @@ def fit(
 ) -> Iterator[Report]:
     """Train until the plan's steps or the time budget end; yields a `Report` per step and resumes from `checkpoint`.
 
-    Loss: |network(alpha x0 + sigma eps, t) - target|^2 with the target that `plan.predicts` names, levels stratified
-    over the schedule (Ho 2020, eq. 14; Salimans 2022 for v). The learning rate decays to zero along whichever of the
-    two budgets is nearer its end. Raises BadInput when the checkpoint belongs to another plan.
+    The learning rate decays to zero along whichever of the two budgets is nearer its end. Raises BadInput when the
+    checkpoint belongs to another plan.
     """
-    plan = cache.plan
-    schedule = make_schedule(plan.schedule["name"], **plan.schedule["arguments"])
-    state = _start(plan, checkpoint, torch.device(device))
+    plan = lesson.plan
+    state = _start(lesson, checkpoint, torch.device(device))
     last_save = tick = time.monotonic()
     while state.step < plan.training.steps and not should_stop():
         done = max(state.step / plan.training.steps, state.seconds / (60 * minutes) if minutes is not None else 0.0)
         if done >= 1:
             break
-        loss = _train_step(state, cache, schedule, done, torch.device(device), precision)
+        loss = _train_step(state, lesson, done, torch.device(device), precision)
         state.loss = loss if math.isnan(state.loss) else 0.99 * state.loss + 0.01 * loss
         now = time.monotonic()
         state.step, state.seconds, tick = state.step + 1, state.seconds + now - tick, now
@@ -82,7 +75,7 @@ def fit(
 def averaged_weights(checkpoint: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The averaged weights of a run (float32) and what its checkpoint says of step, seconds, loss and plan."""
     if not checkpoint.is_file():
-        raise BadInput(f"there is no checkpoint at {checkpoint}; run `meddiff train prior` first")
+        raise BadInput(f"there is no checkpoint at {checkpoint}; run `meddiff train fit` first")
     saved = _read(checkpoint, torch.device("cpu"))
     return saved["average"], {key: saved[key] for key in ("step", "seconds", "loss", "plan")}
 
@@ -94,13 +87,15 @@ def _read(checkpoint: Path, device: torch.device) -> dict[str, Any]:
             return saved
     except Exception as error:  # torch raises many kinds for a file that is cut short or of another program
         raise BadInput(f"{checkpoint} cannot be read ({type(error).__name__}); remove it to start again") from None
-    raise BadInput(f"{checkpoint} is no checkpoint of `meddiff train prior`; choose another output folder")
+    raise BadInput(f"{checkpoint} is no checkpoint of `meddiff train fit`; choose another output folder")
 
 
-def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
+def _start(lesson: Lesson, checkpoint: Path, device: torch.device) -> _State:
+    plan = lesson.plan
     torch.manual_seed(plan.seed)
-    network = channels_last(build(plan.network["name"], plan.network["arguments"]).to(device))
-    optimiser = torch.optim.AdamW(network.parameters(), plan.training.learning_rate, (0.9, 0.99), weight_decay=1e-3)
+    network = channels_last(lesson.build().to(device))
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learnt, plan.training.learning_rate, (0.9, 0.99), weight_decay=1e-3)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = _State(network, average, optimiser)
     if checkpoint.is_file():
@@ -115,23 +110,12 @@ def _start(plan: Plan, checkpoint: Path, device: torch.device) -> _State:
 
 
 def _train_step(
-    state: _State,
-    cache: SliceCache,
-    schedule: Schedule,
-    done: float,
-    device: torch.device,
-    precision: torch.dtype | None,
+    state: _State, lesson: Lesson, done: float, device: torch.device, precision: torch.dtype | None
 ) -> float:
-    plan = cache.plan
-    x0, labels, uniform = cache.batch(state.step)
-    index = (uniform * len(schedule.levels)).long().clamp_max(len(schedule.levels) - 1)
-    eps = Gaussian([seed_of(plan.seed, "noise", state.step, k) for k in range(len(x0))])(x0)
-    x, target = zip(*(_pair(x0[k], eps[k], schedule, int(i), plan.predicts) for k, i in enumerate(index)), strict=True)
-    cond = Condition(label=labels.to(device) if plan.labels else None)
+    plan = lesson.plan
     _set_rate(state.optimiser, plan, state.step, done)
     with torch.autocast(device.type, precision, enabled=precision is not None):
-        out = state.network(torch.stack(x).to(device), index.float().to(device), cond)
-    loss = nn.functional.mse_loss(out.float(), torch.stack(target).to(device))
+        loss = lesson.loss(state.network, state.step, device)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
@@ -140,13 +124,7 @@ def _train_step(
     return float(loss.detach())
 
 
-def _pair(x0: Tensor, eps: Tensor, schedule: Schedule, index: int, predicts: str) -> tuple[Tensor, Tensor]:
-    level = schedule.levels[index]
-    x = level.alpha * x0 + level.sigma * eps
-    return x, from_x0(x0, x, level, predicts)
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, plan: Plan, step: int, done: float) -> None:
+def _set_rate(optimiser: torch.optim.Optimizer, plan: Course, step: int, done: float) -> None:
     warm = min(1.0, (step + 1) / max(plan.training.warmup, 1))
     for group in optimiser.param_groups:
         group["lr"] = plan.training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
@@ -156,10 +134,13 @@ def _set_rate(optimiser: torch.optim.Optimizer, plan: Plan, step: int, done: flo
 def _update_average(state: _State, decay: float) -> None:
     decay = min(decay, (1 + state.step) / (10 + state.step))  # a young average forgets its random start
     for name, value in state.network.state_dict().items():
-        state.average[name].lerp_(value, 1 - decay)
+        if value.is_floating_point():
+            state.average[name].lerp_(value, 1 - decay)
+        else:  # a counter, say, has no average
+            state.average[name].copy_(value)
 
 
-def _save(state: _State, plan: Plan, checkpoint: Path) -> None:
+def _save(state: _State, plan: Course, checkpoint: Path) -> None:
     saved = {
         "network": state.network.state_dict(),
         "average": state.average,

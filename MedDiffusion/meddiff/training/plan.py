@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import BadInput, choose
 
 PLANS = Path(__file__).parent / "plans"
+Kind = Literal["prior", "classifier", "denoiser"]
 
 
 class _Strict(BaseModel):
@@ -18,11 +19,17 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """Some files (a pattern below the data folder), what they show, and how often they are drawn."""
+    """Some files (a pattern below the data folder), what they show, and how often they are drawn.
+
+    Their lesions are drawn in the file `lesions`, or read off the FLAIR image `flair`; in both, {stem} stands for the
+    file's name up to its last underscore. With neither, the images are healthy as they are.
+    """
 
     files: str
     label: str
     weight: float = Field(1.0, gt=0)
+    lesions: str = ""
+    flair: str = ""
 
 
 class Augment(_Strict):
@@ -37,40 +44,65 @@ class Augment(_Strict):
     gain: float = 0.1
 
 
-class Fit(_Strict):
-    """The optimisation: AdamW, cosine decay to zero, exponential moving average of the weights."""
+class Optimisation(_Strict):
+    """AdamW, cosine decay to zero, exponential moving average of the weights."""
 
-    crop: tuple[int, int]
-    batch: int = Field(gt=0)
     steps: int = Field(gt=0)
+    batch: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     warmup: int = 100
     ema: float = Field(0.999, gt=0, lt=1)
+
+
+class Fit(Optimisation):
+    """How slices are drawn, and how much the network is told of them."""
+
+    crop: tuple[int, int]
     drop_label: float = 0.1
     unknown_label: float = 0.1
+    drop_state: float = 0.25
+    lesion_weight: float = Field(1.0, ge=1)
     augment: Augment = Augment()
 
 
-class Plan(_Strict):
-    """What to train on, which network, and how."""
+class Course(_Strict):
+    """What the plan of every kind of model says: `fit` and `export` need no more than this."""
 
     id: str
     seed: int = 0
-    plane: str = "axial"
-    spacing_mm: tuple[float, float]
-    minimum_foreground: float = 0.05
+    spacing_mm: tuple[float, ...]
     intensity: dict[str, Any]
     labels: tuple[str, ...] = ()
-    images: tuple[Source, ...]
+    states: dict[str, float] = {}  # of a label, and how often each is drawn
     network: dict[str, Any]
-    schedule: dict[str, Any]
+    schedule: dict[str, Any] | None = None
     predicts: str
+    start_from: str = ""  # a model whose weights the network starts with
+    companions: dict[str, str] = {}
+    training: Optimisation
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network is told: names in every state, and none; `Labels.index` has their order."""
+        return len(self.labels[:-1]) * (1 + len(self.states)) + 1
+
+
+class Plan(Course):
+    """A model of slices: what to train on, which network, and how."""
+
+    kind: Kind = "prior"
+    plane: str = "axial"
+    minimum_foreground: float = 0.05
+    images: tuple[Source, ...]
+    shapes: str = ""  # label maps whose lesions are painted on healthy slices
     training: Fit
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
         if self.labels and (self.labels[-1] != "null" or not {image.label for image in self.images} <= {*self.labels}):
             raise ValueError("labels must end in null and hold the label of every image")
+        if self.states and not self.shapes:
+            raise ValueError("states need the shapes of lesions")
         return self
 
 
@@ -88,3 +120,18 @@ def read_plan(name_or_path: str) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+
+
+class _ToldOptimisation(Optimisation, extra="ignore"):
+    """The part of a training that every kind of plan has."""
+
+
+class _ToldCourse(Course, extra="ignore"):
+    """The part of a plan that every kind has."""
+
+    training: _ToldOptimisation
+
+
+def read_course(text: str) -> Course:
+    """What a checkpoint says of its plan, of whatever kind."""
+    return _ToldCourse.model_validate_json(text)

@@ -15,26 +15,31 @@ from safetensors.torch import save_file
 from ..errors import BadInput
 from ..files import whole
 from ..intensity import Intensity
+from ..lesions import bright_lesions, fill, white_matter
 from ..tiling import slices
 from ..volume import canonical, read, require_usable
 from .plan import Plan, Source
+
+SMALLEST = 10  # voxels of lesions in a slice that is painted after
 
 
 def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, split: str = "train") -> int:
     """Write `cache` (.safetensors: float16 slices (N, Y, X) of each image, JSON plan and fingerprint); count slices.
 
-    Only files whose split in the folder's `manifest.csv` is `split` are used. Raises BadInput where nothing is left.
+    Where the plan paints lesions, `images` are healthy, real lesions filled; `seen` and `masks` are the slices as they
+    came and where their lesions lie; `shapes` are masks to paint. Only files whose split in the folder's `manifest.csv` is `split` are used. Raises BadInput where nothing is left.
     """
     tensors: dict[str, torch.Tensor] = {}
     rows: list[dict[str, object]] = []
     for source in plan.images:
-        for path in _files(source, data, split):
-            stack = _stack(plan, path)
+        for path in _files(source.files, data, split):
+            stacks = _stacks(plan, source, path)
+            stack = stacks["images"]
             if not len(stack):
                 say(f"{path.name}: no slice has enough foreground; left out")
                 continue
             key = f"images.{len(rows):03d}"
-            tensors[key] = torch.from_numpy(stack.astype(np.float16))
+            tensors |= {key.replace("images", name): torch.from_numpy(array) for name, array in stacks.items()}
             rows.append(
                 {
                     "key": key,
@@ -43,31 +48,65 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
                     "label": source.label,
                     "weight": source.weight,
                     "slices": len(stack),
+                    "white": white_matter(stack.astype(np.float32), source.label) if plan.shapes else 0.0,
                 }
             )
             say(f"{rows[-1]['file']}: {len(stack)} slices of {stack.shape[2]}x{stack.shape[1]}")
     if not rows:
         raise BadInput(f"no file of the split {split!r} was found below {data}; expected {plan.images[0].files}, ...")
+    tensors |= _shapes(plan, data, split)
     with whole(cache) as part:
         save_file(tensors, part, metadata={"plan": plan.model_dump_json(), "images": json.dumps(rows), "split": split})
     return sum(len(t) for t in tensors.values())
 
 
-def _files(source: Source, data: Path, split: str) -> list[Path]:
+def _files(pattern: str, data: Path, split: str) -> list[Path]:
     manifest = data / "manifest.csv"
     if not manifest.is_file():
         raise BadInput(f"{manifest} is missing; it names the split (train or test) of every file")
     with manifest.open(newline="") as file:
         wanted = {row["file"] for row in csv.DictReader(file) if row["split"] == split}
-    return [p for p in sorted(data.glob(source.files)) if p.relative_to(data).as_posix() in wanted]
+    return [p for p in sorted(data.glob(pattern)) if p.relative_to(data).as_posix() in wanted]
 
 
-def _stack(plan: Plan, path: Path) -> np.ndarray:
+def _stacks(plan: Plan, source: Source, path: Path) -> dict[str, np.ndarray]:
+    """The slices of one image, and what is known of its lesions."""
     volume, _ = canonical(read(path))
     require_usable(volume, path.name)
     if not np.allclose(volume.spacing[:2], plan.spacing_mm, rtol=0.15):
         raise BadInput(f"{path.name}: in-plane spacing {volume.spacing[:2]} mm, the plan wants {plan.spacing_mm} mm")
     scaled = Intensity.from_dict(plan.intensity).fit(volume.array).forward(volume.array)
-    stack = np.asarray(slices(scaled, plan.plane))[:, 0]
-    keep = (stack > 0.05).mean(axis=(1, 2)) >= plan.minimum_foreground
-    return np.ascontiguousarray(stack[keep])
+    images = scaled = np.asarray(scaled, np.float32)
+    lesions = _lesions(source, path) if plan.shapes else None
+    if lesions is not None:
+        images = fill(scaled, lesions, plan.seed)
+    keep = (_slices(scaled, plan) > 0.05).mean(axis=(1, 2)) >= plan.minimum_foreground
+    found = {"images": _slices(images, plan)[keep].astype(np.float16)}
+    if lesions is not None and source.lesions:  # what was guessed is good enough to fill, not to learn from
+        found["seen"] = _slices(scaled, plan)[keep].astype(np.float16)
+        found["masks"] = _slices(lesions.astype(np.uint8), plan)[keep]
+    return {name: np.ascontiguousarray(array) for name, array in found.items()}
+
+
+def _slices(array: np.ndarray, plan: Plan) -> np.ndarray:
+    return np.asarray(slices(array, plan.plane))[:, 0]
+
+
+def _lesions(source: Source, path: Path) -> np.ndarray | None:
+    """The lesions (Z, Y, X) of an image, drawn by people or read off its FLAIR; None for healthy images."""
+    told = source.lesions or source.flair
+    if not told:
+        return None
+    other = path.with_name(Path(told.format(stem=path.name.rsplit("_", 1)[0])).name)
+    volume, _ = canonical(read(other))
+    return volume.array > 0 if source.lesions else bright_lesions(volume.array.astype(np.float32))
+
+
+def _shapes(plan: Plan, data: Path, split: str) -> dict[str, torch.Tensor]:
+    """The slices with lesions of every label map that the plan names, by number."""
+    found = {}
+    for path in _files(plan.shapes, data, split) if plan.shapes else []:
+        stack = _slices((canonical(read(path))[0].array > 0).astype(np.uint8), plan)
+        stack = stack[stack.sum(axis=(1, 2)) >= SMALLEST]
+        found[f"shapes.{len(found):03d}"] = torch.from_numpy(np.ascontiguousarray(stack))
+    return found

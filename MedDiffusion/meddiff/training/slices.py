@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,10 +14,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInput
+from ..lesions import paint
 from ..noises import seed_of
 from .plan import Augment, Fit, Plan
 
 NULL, UNKNOWN = "null", "unknown"
+HEALTHY, DISEASED, SIMPLEX = "healthy", "diseased", "simplex"
+FORGETTABLE = (HEALTHY, DISEASED)  # the kind of the noise is always told
+
+
+class Batch(NamedTuple):
+    """Slices (B, 1, Y, X), what the network is told of them (B,), stratified uniform numbers (B,) for the levels,
+    where lesions are (B, 1, Y, X), and the state of each slice ("" where there is none)."""
+
+    images: Tensor
+    labels: Tensor
+    uniform: Tensor
+    masks: Tensor
+    states: tuple[str, ...]
 
 
 class SliceCache:
@@ -27,46 +43,82 @@ class SliceCache:
                 metadata = file.metadata() or {}
                 self.images = json.loads(metadata["images"])
                 self.plan = Plan.model_validate_json(metadata["plan"])
-                self._stacks = [file.get_tensor(image["key"]) for image in self.images]
+                names = sorted(file.keys())
+                self._tensors = {name: file.get_tensor(name) for name in names}
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
+        self._shapes = [self._tensors[name] for name in names if name.startswith("shapes.")]
         self._labels = [self.plan.labels.index(image["label"]) if self.plan.labels else 0 for image in self.images]
         self._weights = torch.tensor([float(image["weight"]) for image in self.images])
 
-    def batch(self, step: int, size: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Batch number `step`: slices (B, 1, Y, X), labels (B,), and stratified uniform numbers (B,) for the levels."""
+    def batch(self, step: int, size: int | None = None, states: Mapping[str, float] | None = None) -> Batch:
+        """Batch number `step`; `states` are drawn as often as these weights say (by default, as the plan says)."""
         fit = self.plan.training
         size = size or fit.batch
         g = torch.Generator().manual_seed(seed_of(self.plan.seed, "batch", step))
         rows = torch.multinomial(self._weights, size, replacement=True, generator=g).tolist()
-        images = [self._one(row, g, fit) for row in rows]
-        labels = torch.tensor([self._label(row, g, fit) for row in rows])
+        shown = [self._state(self.plan.states if states is None else states, g) for _ in rows]
+        pairs = [self._one(row, state, g, fit) for row, state in zip(rows, shown, strict=True)]
+        labels = torch.tensor([self._label(row, state, g, fit) for row, state in zip(rows, shown, strict=True)])
         # one uniform number in each of B equal bins: the loss of a batch then varies far less (Kingma 2021, VDM)
         levels = (torch.arange(size) + torch.rand(size, generator=g)) / size
-        return torch.stack(images), labels, levels[torch.randperm(size, generator=g)]
+        uniform = levels[torch.randperm(size, generator=g)]
+        images, masks = (torch.stack(each) for each in zip(*pairs, strict=True))
+        return Batch(images, labels, uniform, masks, tuple(shown))
 
-    def _one(self, row: int, g: torch.Generator, fit: Fit) -> Tensor:
-        stack = self._stacks[row]
-        image = stack[int(torch.randint(len(stack), (), generator=g))].float()[None]
-        return augment(crop(image, fit.crop, fit.augment, g), fit.augment, g)
+    def _state(self, states: Mapping[str, float], g: torch.Generator) -> str:
+        if not states:
+            return ""
+        return list(states)[int(torch.multinomial(torch.tensor(list(states.values())), 1, generator=g))]
 
-    def _label(self, row: int, g: torch.Generator, fit: Fit) -> int:
-        labels, draw = self.plan.labels, float(torch.rand((), generator=g))
+    def _one(self, row: int, state: str, g: torch.Generator, fit: Fit) -> tuple[Tensor, Tensor]:
+        key = self.images[row]["key"]
+        stack = self._tensors[key]
+        number = int(torch.randint(len(stack), (), generator=g))
+        image, mask = stack[number].float()[None], torch.zeros(1, *stack.shape[1:])
+        if state == DISEASED:
+            image, mask = self._diseased(row, number, image, g)
+        pair = crop(torch.cat([image, mask]), fit.crop, fit.augment, g)
+        return augment(pair[:1], fit.augment, g), (pair[1:] > 0.5).float()
+
+    def _diseased(self, row: int, number: int, image: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The slice with the lesions that it came with, or painted ones, each half of the time where it had some."""
+        about, seen = self.images[row], self.images[row]["key"].replace("images", "seen")
+        mask = self._tensors[seen.replace("seen", "masks")][number][None] if seen in self._tensors else None
+        if mask is not None and int(mask.sum()) >= 10 and float(torch.rand((), generator=g)) < 0.5:
+            return self._tensors[seen][number].float()[None], mask.float()
+        shape = self._shape((image.shape[1], image.shape[2]), g)
+        painted, where = paint(image, shape, about["label"], g, about["white"])
+        return painted, where.float()
+
+    def _shape(self, size: tuple[int, int], g: torch.Generator) -> Tensor:
+        """The lesions of a slice of another person (1, *size) bool, shifted a little and sometimes mirrored."""
+        stack = self._shapes[int(torch.randint(len(self._shapes), (), generator=g))]
+        mask = stack[int(torch.randint(len(stack), (), generator=g))].float()[None]
+        change = Augment(affine=0.7, rotate_degrees=20, scale=0.2, shear=0.1)
+        mask = crop(mask, size, change, g) > 0.5
+        shift = torch.randint(-10, 11, (2,), generator=g).tolist()
+        return mask.roll(shift, (1, 2))
+
+    def _label(self, row: int, state: str, g: torch.Generator, fit: Fit) -> int:
+        labels, (draw, forget) = self.plan.labels, torch.rand(2, generator=g).tolist()
         if NULL in labels and draw < fit.drop_label:
-            return labels.index(NULL)
+            return self.plan.classes - 1
         if UNKNOWN in labels and draw < fit.drop_label + fit.unknown_label:
             return labels.index(UNKNOWN)
-        return self._labels[row]
+        forgotten = state not in self.plan.states or (forget < fit.drop_state and state in FORGETTABLE)
+        told = 0 if forgotten else 1 + list(self.plan.states).index(state)
+        return self._labels[row] + told * len(labels[:-1])
 
 
 def crop(image: Tensor, size: tuple[int, int], change: Augment, g: torch.Generator) -> Tensor:
-    """A random window (1, *size) of image (1, Y, X), sometimes rotated, scaled and sheared about its centre.
+    """A random window (C, *size) of image (C, Y, X), sometimes rotated, scaled and sheared about its centre.
 
     Only some windows are resampled, with cubic interpolation: a network that saw resampled images alone would learn
     that fine texture does not exist.
     """
     random = torch.rand(10, generator=g).tolist()
-    _, height, width = image.shape
+    height, width = image.shape[-2:]
     room = (height - size[0], width - size[1])
     top, left = (round(r * v) if r > 0 else r // 2 for r, v in zip(room, random[:2], strict=True))
     if random[2] >= change.affine:

@@ -1,0 +1,157 @@
+"""What there is to learn: each lesson builds a network and says how wrong it is on batch number `step`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..convert import from_x0
+from ..errors import BadInput, choose
+from ..levels import Schedule, make_schedule
+from ..networks import build
+from ..noises import Gaussian, seed_of
+from ..prior import Condition
+from ..simplex import Simplex
+from ..store import find, load_weights
+from .plan import Course
+from .slices import DISEASED, HEALTHY, SIMPLEX, Batch, SliceCache
+
+
+class Lesson(Protocol):
+    """What `fit` trains. Batch `step` is the same on every machine and after every resumption."""
+
+    @property
+    def plan(self) -> Course: ...
+
+    def build(self) -> nn.Module:
+        """The untrained network; random weights come from torch's global generator, which `fit` seeds."""
+        ...
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        """The loss of batch number `step`, on `device`."""
+        ...
+
+
+class Slices:
+    """The base of the lessons on slices: the network of the plan, started from another model's weights if it says so."""
+
+    def __init__(self, cache: SliceCache):
+        self.cache, self.plan = cache, cache.plan
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        if self.plan.schedule is None:
+            raise BadInput(f"the plan {self.plan.id} has no schedule; expected one, for a network that is told a level")
+        return make_schedule(self.plan.schedule["name"], **self.plan.schedule["arguments"])
+
+    def build(self) -> nn.Module:
+        network = build(self.plan.network["name"], self.plan.network["arguments"])
+        if self.plan.start_from:
+            start_from(network, self.plan)
+        return network
+
+    def noise(self, batch: Batch, step: int) -> Tensor:
+        """Gaussian noise, simplex noise where the state says so; as large as the images."""
+        seeds = [seed_of(self.plan.seed, "noise", step, k) for k in range(len(batch.images))]
+        eps = Gaussian(seeds)(batch.images)
+        rows = [k for k, state in enumerate(batch.states) if state == SIMPLEX]
+        if rows:
+            eps[rows] = Simplex([seeds[k] for k in rows])(batch.images[rows])
+        return eps
+
+    def noised(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """x_t, the times (B,) and what the network is to say of them."""
+        levels = self.schedule.levels
+        index = (batch.uniform * len(levels)).long().clamp_max(len(levels) - 1).tolist()
+        pairs = []
+        for x0, eps, i in zip(batch.images, self.noise(batch, step), index, strict=True):
+            x = levels[i].alpha * x0 + levels[i].sigma * eps
+            diffusion = self.plan.predicts not in ("image", "label")
+            pairs.append((x, from_x0(x0, x, levels[i], self.plan.predicts) if diffusion else x0))
+        x, target = (torch.stack(each) for each in zip(*pairs, strict=True))
+        return x, torch.tensor([levels[i].time for i in index]), target
+
+
+class PriorLesson(Slices):
+    """|network(alpha x0 + sigma eps, t) - target|^2 with the target that `plan.predicts` names (Ho 2020, eq. 14;
+    Salimans 2022 for v), levels stratified over the schedule. Voxels of lesions may count more than others."""
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        batch = self.cache.batch(step)
+        x, times, target = self.noised(batch, step)
+        cond = Condition(label=batch.labels.to(device) if self.plan.labels else None)
+        out = network(x.to(device), times.to(device), cond).float()
+        weight = 1 + (self.plan.training.lesion_weight - 1) * batch.masks.to(device)
+        return (weight * (out - target.to(device)).square()).mean()
+
+
+class ClassifierLesson(Slices):
+    """Cross-entropy of healthy or diseased from the noised image (Dhariwal 2021, sec. 4; Wolleb 2022); the contrast is
+    told. A slice whose painted lesions fell outside of its window is a healthy one."""
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        batch = self.cache.batch(step, states={HEALTHY: 1.0, DISEASED: 1.0})
+        x, times, _ = self.noised(batch, step)
+        logits = network(x.to(device), times.to(device), Condition(label=batch.labels.to(device)))
+        diseased = (batch.masks.flatten(1).sum(1) >= 5).long()
+        return functional.cross_entropy(logits.float(), diseased.to(device))
+
+
+class DenoiserLesson(Slices):
+    """|network(x0 + coarse noise) - x0|^2 on healthy images, in one pass (Kascenas 2022, denoising autoencoders)."""
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        batch = self.cache.batch(step, states={HEALTHY: 1.0})
+        noise = coarse_noise(batch.images, seed_of(self.plan.seed, "coarse", step))
+        x = torch.where(batch.images > 0.02, batch.images + noise, batch.images)
+        cond = Condition(label=batch.labels.to(device) if self.plan.labels else None)
+        out = network(x.to(device), torch.zeros(len(x), device=device), cond).float()
+        return (out - batch.images.to(device)).square().mean()
+
+
+def coarse_noise(images: Tensor, seed: int, cells: int = 16, size: float = 0.4) -> Tensor:
+    """Noise of `cells` voxels a cell, interpolated and shifted at random (Kascenas 2022, sec. 2): as large as lesions
+    are, so that undoing it is undoing them; `size` is its standard deviation in a range of 2."""
+    g = torch.Generator().manual_seed(seed)
+    rows, columns = (max(n // cells, 2) + 1 for n in images.shape[2:])
+    noise = size * torch.randn(len(images), 1, rows, columns, generator=g)
+    noise = functional.interpolate(noise, scale_factor=float(cells), mode="bilinear", align_corners=False)
+    top, left = torch.randint(0, cells, (2,), generator=g).tolist()
+    return noise[..., top : top + images.shape[2], left : left + images.shape[3]]
+
+
+@torch.no_grad()
+def start_from(network: nn.Module, plan: Course) -> None:
+    """Give `network` the weights of the model that the plan names; classes start as the class of the same name, in
+    any state, and the null class as the null class. Raises BadInput where other shapes differ."""
+    found = find(plan.start_from)
+    weights = {name: value.float() for name, value in load_weights(found.folder).items()}
+    labels, names = found.card.labels, plan.labels[:-1]
+    for name, value in network.state_dict().items():
+        given = weights.get(name)
+        if given is not None and given.shape != value.shape and given.ndim == 2 and labels is not None:
+            rows = [labels.index(each) for each in names] * (1 + len(plan.states)) + [labels.null]
+            given = given[rows]
+        if given is None or given.shape != value.shape:
+            came = "nothing" if given is None else tuple(given.shape)
+            raise BadInput(f"{plan.start_from} has {came} for {name}, expected {tuple(value.shape)}; train from scratch")
+        value.copy_(given)
+
+
+LESSONS: dict[str, Callable[[SliceCache], Lesson]] = {
+    "prior": PriorLesson,
+    "classifier": ClassifierLesson,
+    "denoiser": DenoiserLesson,
+}
+
+
+def lesson(cache: Path) -> Lesson:
+    """The lesson in a cache file of `meddiff train prepare`; raises BadInput."""
+    slices = SliceCache(cache)
+    return LESSONS[choose(slices.plan.kind, LESSONS, "kind of plan")](slices)
