@@ -44,6 +44,7 @@ class ModelInfo:
     shape_multiple: int
     width: float = field(repr=False)  # channels of the widest level for each pixel: what memory grows with
     work: float = field(repr=False)  # multiplications for each pixel, to a factor: what time grows with
+    companions: Mapping[str, str] = field(default_factory=dict, hash=False)  # id of a model, by its part in a recipe
 
     @property
     def plane(self) -> str | None:
@@ -52,7 +53,10 @@ class ModelInfo:
 
 
 def models(task: str | None = None) -> tuple[ModelInfo, ...]:
-    """The models on this machine, or those for one task, first match of an id wins."""
+    """The models on this machine, or those for one task, first match of an id wins.
+
+    A model without recipes is the companion of another one and does no task by itself.
+    """
     found: dict[str, ModelInfo | None] = {}
     for folder in model_folders():
         model = _read(folder)
@@ -60,7 +64,8 @@ def models(task: str | None = None) -> tuple[ModelInfo, ...]:
             found.setdefault(model.id, model)
         else:
             found.setdefault(folder.name, None)
-    return tuple(m for m in found.values() if m is not None and task in (None, m.task))
+    known = (m for m in found.values() if m is not None)
+    return tuple(m for m in known if task is None or (m.task == task and m.recipes))
 
 
 def model(id: str) -> ModelInfo:
@@ -113,6 +118,7 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
             shape_multiple=int(card["shape_multiple"]),
             width=width,
             work=work,
+            companions={str(part): str(id) for part, id in (card.get("companions") or {}).items()},
         )
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"

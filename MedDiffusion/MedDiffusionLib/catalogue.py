@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 PRESETS = ("fast", "balanced", "best")
-PILOT = 6 * 8  # network calls of one image that find the scale of a volume
+PILOT = {"reconstruct": 6 * 8}  # network calls of one image that find the scale of a volume
 # Measured with the model brain-mr in single precision; other networks are scaled by their widths.
 PROCESS_BYTES = 520e6  # Python, torch and MONAI
 CALL_BYTES, GRADIENT_BYTES = 52.0, 270.0  # for each pixel and unit of `width`: a call, and a call with its gradient
@@ -87,6 +87,7 @@ class RecipeInfo:
     presets: dict[str, dict[str, Any]]
     terms: tuple[tuple[Any, ...], ...]
     gradient: bool
+    part: str = ""  # the companion of the model that it needs
 
     def calls(self, settings: Mapping[str, Any]) -> int:
         """Network calls a sample; what `settings` leave out is as in the preset balanced."""
@@ -232,8 +233,8 @@ def estimate(
     rows = prod(size + -size % model.shape_multiple for size in in_plane(sizes, plane))
     calls = recipe.calls(settings) * samples
     factor = GRADIENT_TIME if recipe.gradient else 1.0
-    megapixels = (factor * calls * number + min(PILOT, 8 * number)) * rows * channels / 1e6
-    known = _speeds().get(model.id, {}).get(device)
+    megapixels = (factor * calls * number + min(PILOT.get(recipe.task, 0), 8 * number)) * rows * channels / 1e6
+    known = _speeds().get(_worker(model.id, recipe), {}).get(device)
     typical = (GPU_SECONDS if device.startswith(("cuda", "mps")) else CPU_SECONDS) * model.work
     seconds = megapixels * (known or typical)
     pixel = model.width * (GRADIENT_BYTES if recipe.gradient else CALL_BYTES)
@@ -258,13 +259,19 @@ def remember_speed(provenance: Mapping[str, Any]) -> None:
     if not (seconds > 0.5 and megapixels > 0):
         return  # too short to tell
     with suppress(BadInput):
-        slow = GRADIENT_TIME if recipe(job.get("recipe", "")).gradient else 1.0
+        method = recipe(job.get("recipe", ""))
+        slow = GRADIENT_TIME if method.gradient else 1.0
         known = _speeds()
-        of_model = known.setdefault(provenance["model"]["id"], {})
+        of_model = known.setdefault(_worker(provenance["model"]["id"], method), {})
         for device in {speed.get("device", ""), job.get("device", "")} - {""}:
             of_model[device] = seconds / megapixels / slow
         with whole(home() / "speed.json") as part:
             part.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def _worker(model: str, recipe: RecipeInfo) -> str:
+    """Which network's speed it is: that of a model, or that of its companion for a recipe that needs one."""
+    return f"{model}/{recipe.part}" if recipe.part else model
 
 
 def _speeds() -> dict[str, dict[str, float]]:

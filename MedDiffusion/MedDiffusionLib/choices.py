@@ -19,6 +19,7 @@ from meddiff.volume import write
 from .catalogue import ParameterInfo
 from .nodes import grid_from_node, title, to_file
 from .roles import InputRole, OutputRole
+from .segmentations import labels_on_grid
 from .sequences import volumes_from_sequence
 
 VALUES = 100_000
@@ -122,12 +123,18 @@ def call_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in ("self", "showResult", "onEvent")}
 
 
-def export(role: InputRole, value: Any, folder: Path) -> dict[str, str]:
-    """The files of an input, by name: none that was not chosen, one for each volume of a sequence."""
+def export(role: InputRole, value: Any, folder: Path, source: Any = None) -> dict[str, str]:
+    """The files of an input, by name: none that was not chosen, one for each volume of a sequence.
+
+    Labels are sampled on the grid of `source`.
+    """
     if not value:
         return {}
     if role.isFile:
         return {role.name: str(value)}
+    if role.labels:
+        write(labels_on_grid(value, source), folder / f"{role.name}.nrrd")
+        return {role.name: str(folder / f"{role.name}.nrrd")}
     if not value.IsA("vtkMRMLSequenceNode"):
         return {role.name: str(to_file(value, folder / f"{role.name}.nrrd"))}
     paths = {}

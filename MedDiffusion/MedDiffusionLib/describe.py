@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from .parameters import title
-from .results import figures_rows
+from .results import MEASURES, WHOLE, figures_rows
 
 SHORT = {"psnr": ("PSNR", "{:.1f} dB"), "ssim": ("SSIM", "{:.3f}"), "nmse": ("NMSE", "{:.4f}")}
 
@@ -55,6 +55,8 @@ def progress(event: Mapping[str, Any]) -> str:
 def done(seconds: float, figures: Mapping[str, float]) -> str:
     """The end of a job: how long it took, and how good the result is where a reference says so."""
     sentence = _("Done in {time}.").format(time=duration(seconds))
+    if "lesions" in figures:
+        return f"{sentence} {_found(figures)}"
     images, rows = figures_rows(figures)
     if "reconstruction" not in images:
         return sentence
@@ -66,6 +68,22 @@ def done(seconds: float, figures: Mapping[str, float]) -> str:
         part = f"{name} {form.format(found['reconstruction'])}"
         parts.append(part if before is None else f"{part} ({_('zero-filled')} {form.format(before)})")
     return f"{sentence} {', '.join(parts)}."
+
+
+def _found(figures: Mapping[str, float]) -> str:
+    """How many lesions, how large together, and how well they agree with a reference."""
+    number, millilitres = round(figures["lesions"]), figures.get("lesion_volume_mm3", 0.0) / 1000
+    if not number:
+        sentence = _("No lesion was found.")
+    elif number == 1:
+        sentence = _("One lesion of {size:.2f} ml.").format(size=millilitres)
+    else:
+        sentence = _("{number} lesions of {size:.2f} ml together.").format(number=number, size=millilitres)
+    images, rows = figures_rows(figures)
+    told = [f"{MEASURES[measure]} {values[0]:.2f}" for measure, values in rows if images == [WHOLE]]
+    return " ".join(
+        [sentence, _("Against the reference: {figures}.").format(figures=", ".join(told))] if told else [sentence]
+    )
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from .nodes import require_node, require_voxels, title
 
 COLOURS = {"uncertainty": "Viridis", "residual": "Magma", "anomaly": "Inferno"}  # of the maps, by role
 GREY = "vtkMRMLColorTableNodeGrey"  # of every new volume
-ROLES = ("image", "labels", *COLOURS)
+ROLES = ("image", "labels", "outline", *COLOURS)
 BACKGROUND = 0.05  # of the range of a map: below it, nothing is shown
 IN_IMAGE_UNITS = ("uncertainty", "residual")  # maps that can be compared with the image they belong to
 FAINT = 2e-3  # of the image's range: a map that stays below this is shown as empty as it is
@@ -50,7 +50,7 @@ def show(node: Any, role: str, *, like: Any = None) -> None:
         return
     require_voxels(node)
     require_node(node, "vtkMRMLScalarVolumeNode", "volume")
-    if role == "labels" or node.IsA("vtkMRMLLabelMapVolumeNode"):
+    if role in ("labels", "outline") or node.IsA("vtkMRMLLabelMapVolumeNode"):
         _require_role(node, role, "vtkMRMLLabelMapVolumeNode", "labels")
         _display(node)  # a label map looks right by itself
     elif role == "image":
@@ -71,11 +71,13 @@ def _require_role(node: Any, role: str, class_name: str, expected: str) -> None:
 
 
 def _show_segments(node: Any, role: str) -> None:
-    _require_role(node, role, "vtkMRMLSegmentationNode", "labels")
+    """Filled and outlined; by their outline alone where what lies behind them is to be seen."""
+    if role != "outline":
+        _require_role(node, role, "vtkMRMLSegmentationNode", "labels")
     display = _display(node)
     with slicer.util.NodeModify(display):
         display.SetVisibility(True)
-        display.SetVisibility2DFill(True)
+        display.SetVisibility2DFill(role == "labels")
         display.SetVisibility2DOutline(True)
         display.SetOpacity2DFill(0.4)
         display.SetOpacity2DOutline(1.0)

@@ -207,7 +207,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         try:
             files = {}
             for role in self.inputs():
-                files |= choices.export(role, arguments.get(role.parameter), folder)
+                files |= choices.export(role, arguments.get(role.parameter), folder, self.source(arguments))
         except BaseException:
             self._remove(folder)
             raise

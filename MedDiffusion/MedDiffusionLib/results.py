@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
-from . import nodes
+from . import nodes, tables
 from .display import show
 from .hierarchy import place_beside, set_provenance
 from .roles import LABELMAP, SCALAR, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, OutputRole
@@ -20,7 +19,9 @@ from .sequences import sequence_from_volumes
 from .transforms import transform_from_displacement
 
 Files = Mapping[str, Path]
-MEASURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE"}
+MEASURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "dice": "Dice", "auprc": "AUPRC", "auroc": "AUROC"}
+MEASURES |= {"lesion_recall": "Lesion recall"}
+WHOLE = "value"  # the column of measures that are not of one image or another
 
 
 def load(
@@ -49,9 +50,11 @@ def load(
             for role, content in read.items():
                 if content is None:
                     continue
+                if role.nodeClass == TABLE:
+                    content = tables.in_world(content, slicer.mrmlScene.GetNodeByID(above) if above else None)
                 target = (targets or {}).get(role.name)
                 target = target if is_present(target) else None
-                node = MAKERS[role.nodeClass](content, _name(role, source, base), target, source, labels)
+                node = MAKERS[role.nodeClass](content, _name(role, source, base), target, role, source, labels)
                 made += [node] if target is None else []
                 _finish(node, role, source, above, provenance)
                 found[role.name] = node
@@ -112,8 +115,9 @@ def _plain(value: Any) -> Any:
 
 
 def figures_rows(figures: Mapping[str, float]) -> tuple[list[str], list[tuple[str, list[float]]]]:
-    """Images, and for each measure its value for every one of them, from names such as `psnr_zero-filled`."""
-    split = [(*name.split("_", 1), value) for name, value in figures.items() if name.split("_", 1)[0] in MEASURES]
+    """Images, and for each measure its value for every one of them, from names like `psnr_zero-filled`."""
+    split = [(*((name, WHOLE) if name in MEASURES else name.partition("_")[::2]), figures[name]) for name in figures]
+    split = [(measure, image, value) for measure, image, value in split if measure in MEASURES]
     images = sorted({image for _measure, image, _value in split}, reverse=True)  # zero-filled, reconstruction
     table = {(measure, image): value for measure, image, value in split}
     rows = [(measure, [table.get((measure, image), float("nan")) for image in images]) for measure in MEASURES]
@@ -142,55 +146,53 @@ def _read_displacement(role: OutputRole, files: Files, figures: Mapping[str, flo
     return np.stack([x.array, y.array, z.array], axis=-1), x
 
 
-def _read_figures(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
+def _read_table(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
+    """A table of a file, or else that of the figures: a line for each measure, a column for each image."""
+    if role.name in files:
+        return tables.read_csv(files[role.name])
     images, rows = figures_rows(figures)
-    return (images, rows) if rows else None
+    if not rows:
+        return None
+    columns = {image: [values[column] for _measure, values in rows] for column, image in enumerate(images)}
+    return {_("Measure"): [MEASURES[measure] for measure, _values in rows], **columns}
 
 
 # Makers: from what was read to a node, new or filled
 
 
-def _scalar(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+def _scalar(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
     return nodes.node_from_volume(content, name, node=node)
 
 
-def _labelmap(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+def _labelmap(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
     return nodes.node_from_volume(content, name, kind="labelmap", node=node)
 
 
-def _segmentation(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+def _segmentation(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
+    present = [int(value) for value in np.unique(content.array) if value > 0]
+    if (what := role.segments) is not None:
+        names = {value: what.name.format(number=value) for value in present}
+        looks = {
+            "colours": dict.fromkeys(present, what.colour),
+            "terminology": dict.fromkeys(present, what.terminology),
+        }
+        return segmentation_from_labels(content, names, name, reference=source, node=node, **looks)
     names = dict(enumerate(labels or (), start=1))
-    present = (int(value) for value in np.unique(content.array) if value > 0)
     names = names or {value: _("Segment {number}").format(number=value) for value in present}
     return segmentation_from_labels(content, names, name, reference=source, node=node)
 
 
-def _transform(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+def _transform(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
     array, grid = content
     return transform_from_displacement(array, grid, name, node=node)
 
 
-def _sequence(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
+def _sequence(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
     return sequence_from_volumes(content, name, index_name="step", node=node)
 
 
-def _table(content: Any, name: str, node: Any, source: Any, labels: Any) -> Any:
-    images, rows = content
-    node = node or nodes.add_node(nodes.new_node(TABLE, name))
-    with slicer.util.NodeModify(node):
-        node.RemoveAllColumns()
-        measures = vtk.vtkStringArray()
-        measures.SetName(_("Measure"))
-        for measure, _values in rows:
-            measures.InsertNextValue(MEASURES[measure])
-        node.AddColumn(measures)
-        for column, image in enumerate(images):
-            values = vtk.vtkDoubleArray()
-            values.SetName(image)
-            for _measure, row in rows:
-                values.InsertNextValue(row[column])
-            node.AddColumn(values)
-    return node
+def _table(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
+    return tables.fill(content, name, node)
 
 
 Reader = Callable[[OutputRole, Files, Mapping[str, float]], Any]
@@ -200,9 +202,9 @@ READERS: dict[str, Reader] = {
     SEGMENTATION: _read_volume,
     TRANSFORM: _read_displacement,
     SEQUENCE: _read_many,
-    TABLE: _read_figures,
+    TABLE: _read_table,
 }
-MAKERS: dict[str, Callable[[Any, str, Any, Any, Any], Any]] = {
+MAKERS: dict[str, Callable[[Any, str, Any, OutputRole, Any, Any], Any]] = {
     SCALAR: _scalar,
     LABELMAP: _labelmap,
     SEGMENTATION: _segmentation,

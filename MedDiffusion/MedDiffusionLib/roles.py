@@ -14,7 +14,10 @@ TRANSFORM = "vtkMRMLGridTransformNode"
 
 @dataclass(frozen=True)
 class InputRole:
-    """One input: a node of one of `nodeTypes`, or, where there are none, a file that passes one of `filters`."""
+    """One input: a node of one of `nodeTypes`, or, where there are none, a file that passes one of `filters`.
+
+    The `labels` of a label map or a segmentation are exported on the grid of the source.
+    """
 
     name: str
     parameter: str
@@ -24,6 +27,7 @@ class InputRole:
     filters: tuple[str, ...] = ()
     optional: bool = False
     none: str = ""
+    labels: bool = False
 
     @property
     def isFile(self) -> bool:
@@ -32,8 +36,20 @@ class InputRole:
 
 
 @dataclass(frozen=True)
+class Segments:
+    """What the segments of an output are: their name, in which {number} is the label, terminology and colour."""
+
+    name: str
+    terminology: str
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class OutputRole:
-    """One output. `display` is its role in `nodes.show`; one that is not `wanted` is made only when it is ticked."""
+    """One output. `display` is its role in `display.show`; one that is not `wanted` is made only when it is ticked.
+
+    Without `segments`, those of a segmentation are the labels of the model.
+    """
 
     name: str
     parameter: str
@@ -43,6 +59,7 @@ class OutputRole:
     display: str = "image"
     wanted: bool = True
     always: bool = False
+    segments: Segments | None = None
 
 
 class CommonParameters:

@@ -18,7 +18,9 @@ from .sections import Notice, beside, pushButton, text
 class RunArea:
     """Shows how a job fares; `onApply` is called when its button is pressed, to start or to stop."""
 
-    def __init__(self, parent: Any, onApply: Callable[[], None], copies: Mapping[str, Any]) -> None:
+    def __init__(
+        self, parent: Any, onApply: Callable[[], None], copies: Mapping[str, Any], results: Any = None
+    ) -> None:
         self.cost = text("cost")
         parent.addWidget(self.cost)
         self.apply = pushButton("applyButton", _("Apply"), "", onApply)
@@ -34,6 +36,8 @@ class RunArea:
         parent.addWidget(self.status.widget)
         self.problem = Notice("problem", qt.QStyle.SP_MessageBoxCritical)
         parent.addWidget(self.problem.widget)
+        if results is not None:
+            parent.addWidget(results)
         self.copies = [pushButton(name, *about) for name, about in copies.items()]
         parent.addWidget(beside(*self.copies, stretch=True))
         self.lines = self._log(parent)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
 
 from meddiff.errors import BadInput, Notice
-from meddiff.volume import Volume
+from meddiff.volume import Volume, same_grid
 
 from .nodes import (
     FLIP,
@@ -25,6 +25,7 @@ from .nodes import (
     require_node,
     storable,
     title,
+    volume_from_node,
 )
 
 CLASS = "vtkMRMLSegmentationNode"
@@ -68,6 +69,32 @@ def labels_from_segmentation(
             Notice(f"{title(seg_node)} has segments that overlap ({pairs}); the later one wins"), stacklevel=2
         )
     return grid.with_array(labels), names
+
+
+def labels_on_grid(node: Any, reference_volume_node: Any) -> Volume:
+    """The labels of a label map or a segmentation on the grid of the reference volume; raises `BadInput`.
+
+    The transforms over both nodes count; between voxels, the nearest one is taken.
+    """
+    if node is not None and node.IsA(CLASS):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Notice)  # here nobody asks which segment a voxel belongs to
+            return labels_from_segmentation(node, reference_volume_node)[0]
+    require_node(node, "vtkMRMLLabelMapVolumeNode", "label map or segmentation")
+    labels = volume_from_node(node)
+    grid, between = grid_from_node(reference_volume_node), _between(node, reference_volume_node)
+    if between is None and same_grid(labels, grid):
+        return labels
+    image, sampled = _image(labels), slicer.vtkOrientedImageData()
+    fill_image(image, _positive(labels, node.GetName()))
+    sample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    if not sample(image, _image(grid), sampled, False, False, between):
+        raise BadInput(f"{title(node)} cannot be sampled on the grid of {title(reference_volume_node)}")
+    found = vtk_to_numpy(sampled.GetPointData().GetScalars()).reshape(grid.shape)
+    if not found.any():
+        came = f"no voxel of {title(reference_volume_node)} has a label of {title(node)}"
+        raise BadInput(f"{came}; choose another, or check that both lie at the same place")
+    return grid.with_array(found.copy())
 
 
 def _chosen(seg_node: Any, segment_ids: Sequence[str] | None) -> list[str]:

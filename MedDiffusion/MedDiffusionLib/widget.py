@@ -57,6 +57,7 @@ class DiffusionWidget(Panel):
         inputs = sections.section(self.layout, _("Inputs"))
         ui.inputs = self.buildInputs(inputs)
         ui.method = sections.methodSection(self.layout, self.bindings)
+        more = self.buildOptions(self.layout)
         outputs = sections.section(self.layout, _("Outputs"))
         ui.outputs = sections.outputRows(outputs, self.logic.outputs(), self.bindings)
         ui.advanced = sections.advancedSection(self.layout, self.bindings, self.editors.widget, self.onDice)
@@ -65,16 +66,24 @@ class DiffusionWidget(Panel):
             "copyPython": (_("Copy as Python"), _("This job as a call for the Python console"), self.onCopyPython),
             "copyCommand": (_("Copy as command line"), _("This job as a command for a terminal"), self.onCopyCommand),
         }
-        forms = (inputs, ui.method.form, outputs, ui.advanced.form)
+        forms = (inputs, ui.method.form, *more, outputs, ui.advanced.form)
         self.editors.setLabelWidth(sections.alignLabels(forms, self.nestedForms()))
         ui.method.changed.label.setOpenExternalLinks(False)
         ui.method.changed.label.connect("linkActivated(QString)", lambda _link: self._onParametersEdited({}))
-        ui.run = RunArea(self.layout, self.onApply, copies)
+        ui.run = RunArea(self.layout, self.onApply, copies, self.buildResults())
         self.layout.addStretch(1)
 
     def buildInputs(self, form: Any) -> dict[str, Any]:
         """The rows of the section Inputs, by parameter; a module with options adds its own."""
         return {role.parameter: sections.inputRow(form, role, self.bindings) for role in self.logic.inputs()}
+
+    def buildOptions(self, layout: Any) -> tuple[Any, ...]:
+        """Sections of the module's own, between Method and Outputs; returns their forms."""
+        return ()
+
+    def buildResults(self) -> Any:
+        """A widget for what came out, below Apply; None for a module that has nothing to show but its nodes."""
+        return None
 
     def nestedForms(self) -> tuple[Any, ...]:
         """Forms in a group box of the section Inputs."""

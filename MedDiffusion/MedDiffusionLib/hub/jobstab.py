@@ -9,11 +9,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from .. import describe, sections
+from ..rows import Rows
 from ..runner import Failure
 from ..running import RunningJob
 from . import jobs
 from .jobs import Record
-from .parts import Rows, browser, enable
+from .parts import browser, enable
 
 
 class JobsTab:

@@ -13,9 +13,10 @@ from meddiff.places import installed
 
 from .. import install as setup
 from .. import sections
+from ..rows import Rows
 from . import commands, library
 from .library import Entry
-from .parts import Errand, Rows, browser, enable, openFolder
+from .parts import Errand, browser, enable, openFolder
 
 
 class ModelsTab:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,73 +14,6 @@ from .commands import Command
 from .library import size
 
 INTERVAL = 50  # ms between two looks at a child process
-
-
-class Rows:
-    """A table of text that is read and chosen from, a line at a time; as high as its lines, within limits."""
-
-    def __init__(
-        self,
-        name: str,
-        titles: Sequence[str],
-        tooltip: str,
-        onChosen: Callable[[], None] | None = None,
-        lines: tuple[int, int] = (3, 8),
-    ) -> None:
-        self._lines = lines
-        self.widget = qt.QTableWidget()
-        self.widget.setObjectName(name)
-        self.widget.setToolTip(tooltip)
-        self.widget.setColumnCount(len(titles))
-        self.widget.setHorizontalHeaderLabels(list(titles))
-        self.widget.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
-        self.widget.setSelectionMode(qt.QAbstractItemView.SingleSelection)
-        self.widget.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-        self.widget.setTextElideMode(qt.Qt.ElideMiddle)
-        self.widget.setWordWrap(False)
-        self.widget.verticalHeader().setVisible(False)
-        header = self.widget.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setDefaultAlignment(qt.Qt.AlignLeft)
-        for column in range(len(titles) - 1):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(len(titles) - 1, qt.QHeaderView.Stretch)
-        if onChosen is not None:
-            self.widget.connect("itemSelectionChanged()", onChosen)
-        self.show([])
-
-    @property
-    def chosen(self) -> int:
-        """The line that is chosen; -1 for none."""
-        lines = self.widget.selectionModel().selectedRows()
-        return lines[0].row() if lines else -1
-
-    def choose(self, line: int) -> None:
-        """Choose a line; -1 chooses none."""
-        if line < 0:
-            self.widget.clearSelection()
-        else:
-            self.widget.selectRow(line)
-
-    def show(self, rows: Sequence[Sequence[str]]) -> None:
-        """Show these lines, in silence, with nothing chosen."""
-        blocked = self.widget.blockSignals(True)
-        self.widget.clearSelection()
-        self.widget.setRowCount(len(rows))
-        for line, row in enumerate(rows):
-            for column, text in enumerate(row):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(text)
-                self.widget.setItem(line, column, item)
-        self.widget.blockSignals(blocked)
-        self._fit(len(rows))
-
-    def _fit(self, rows: int) -> None:
-        height = self.widget.fontMetrics().height() + 8
-        self.widget.verticalHeader().setDefaultSectionSize(height)
-        low, high = self._lines
-        shown = min(max(rows, low), high) + 1  # and the titles
-        self.widget.setFixedHeight(shown * height + 6)
 
 
 def browser(name: str, tooltip: str, height: int = 160) -> Any:

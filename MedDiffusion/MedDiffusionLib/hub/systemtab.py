@@ -16,9 +16,10 @@ from meddiff.errors import BadInput
 
 from .. import install as setup
 from .. import sections
+from ..rows import Rows
 from . import disk, system
 from .library import size
-from .parts import INTERVAL, Rows, enable, openFolder
+from .parts import INTERVAL, enable, openFolder
 
 
 class SystemTab:
