@@ -33,7 +33,7 @@ def whole_volume(data: Path, model: str, device: str, preset: str = "fast") -> R
         options = {"acceleration": CASE.acceleration, "contrast": CASE.contrast, "preset": preset}
         job = Job("pnp", model, {"volume": str(path)}, f"{folder}/out", options, device=device)
         Path(folder, "job.json").write_text(job.to_json(), encoding="utf-8")
-        seconds, peak = _measured([sys.executable, "-m", "meddiff", "run", f"{folder}/job.json", "--json"])
+        seconds, peak = measured([sys.executable, "-m", "meddiff", "run", f"{folder}/job.json", "--json"])
         told = json.loads(Path(folder, "out", "provenance.json").read_text(encoding="utf-8"))
         image = read(Path(folder, "out", "reconstruction.nrrd"))
     row: Row = {"recipe": "pnp", "case": f"{CASE}, whole volume, {preset}", "slices": truth.shape[0]}
@@ -76,7 +76,7 @@ def _timed(volume: Volume, model: Model) -> tuple[np.ndarray, float]:
     return drain(run).mean.array, time.perf_counter() - began
 
 
-def _measured(command: list[str]) -> tuple[float, float | None]:
+def measured(command: list[str]) -> tuple[float, float | None]:
     """Seconds and peak memory (bytes; None where the system does not tell) of a command."""
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:

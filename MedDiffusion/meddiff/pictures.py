@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-INK, PAPER = "#e6e6e6", "#101014"
+INK, PAPER, LINE = "#e6e6e6", "#101014", "#4ade80"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A slice (Y, X), what stands above and below it, its range, and the label of its colour bar (none: grey)."""
+    """A slice (Y, X), what stands above and below it, its range, the label of its colour bar (none: grey), and a
+    mask whose outline is drawn."""
 
     image: np.ndarray
     title: str
     caption: str
     top: float
     bar: str | None = None
+    outline: np.ndarray | None = None
 
 
 def draw(panels: Sequence[Panel], title: str, path: Path, rows: int = 2) -> Path:
@@ -38,6 +40,8 @@ def draw(panels: Sequence[Panel], title: str, path: Path, rows: int = 2) -> Path
     axes = figure.subplots(rows, columns, squeeze=False).ravel("F")
     for axis, panel in zip(axes, panels, strict=False):
         shown = axis.imshow(panel.image, cmap="inferno" if panel.bar else "gray", vmin=0, vmax=panel.top)
+        if panel.outline is not None and panel.outline.any():
+            axis.contour(panel.outline, levels=[0.5], colors=LINE, linewidths=0.9)
         axis.set_title(panel.title, color=INK, fontsize=12)
         axis.set_xlabel(panel.caption, color=INK, fontsize=10)
         axis.set(xticks=[], yticks=[])

@@ -16,7 +16,7 @@ ENGINE = Path(__file__).parents[2] / "MedDiffusion" / "meddiff"
 LAYERS = [
     ["errors", "pipes", "stopping", "counting", "places"],
     ["files", "domain"],
-    ["levels", "convert"],
+    ["levels", "convert", "codes"],
     ["prior", "masks", "operators", "multicoil", "coils", "noises", "simplex"],
     ["warp", "volume", "intensity", "metrics", "devices"],
     ["solvers", "guides", "baselines"],
@@ -26,7 +26,8 @@ LAYERS = [
     ["training.*"],
     ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded", "detection"],
     ["task_types", "task_reconstruct", "task_anomaly", "tasks", "job", "worker", "cluster", "demo", "pictures"],
-    ["bench", "bench_speed", "bench_raw", "calibration"],
+    ["anomaly_cases", "anomaly_pictures"],
+    ["bench", "bench_speed", "bench_raw", "bench_anomaly", "thresholds", "calibration"],
     ["commands.*", "cli", "__init__", "__main__"],
 ]
 BANNED = {"slicer", "qt", "vtk", "ctk", "pickle"}
