@@ -170,11 +170,13 @@ class Calibration(Part):
 
 class Healthy(Part):
     """What is still healthy to a recipe: by label, the anomaly map (network units, smoothed) that this quantile of
-    healthy tissue stays below. Found on images of the train split."""
+    healthy tissue stays below. `limits`, by label, are what the recipe itself needs to know of healthy images (`low`
+    and `high` intensities, or the `kl` of codes). Found on images of the train split."""
 
     quantile: Annotated[float, Field(gt=0, lt=1)]
     levels: dict[Text, NonNegativeFloat]
     smoothing_mm: NonNegativeFloat
+    limits: dict[Text, dict[Text, float]] = {}
     dataset: Text
     command: Text
     code_version: Text

@@ -75,6 +75,7 @@ def card_data() -> dict[str, Any]:
                 "quantile": 0.995,
                 "levels": {"FLAIR": 0.2, "T1": 0.1},
                 "smoothing_mm": 1.0,
+                "limits": {"FLAIR": {"low": 0.2, "high": 1.1}},
                 "dataset": "brain_ms_mni/patient19",
                 "command": "meddiff train thresholds",
                 "code_version": "0.1.0",
