@@ -9,15 +9,18 @@ from functools import cached_property
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from .card import Card
+from .card import Card, Named
 from .devices import InPrecision, channels_last, pick_device, pick_precision
 from .errors import BadInput, BadModel
 from .files import whole
 from .intensity import Intensity
 from .levels import make_schedule
 from .networks import build
+from .networks.autoencoder import AutoencoderInPrecision, KLAutoencoder, VQAutoencoder
 from .prior import Condition, Network, Prior
+from .spaces import Latent, Pixel, Space
 from .store import WEIGHTS, ModelFolder, check_state, find, load_weights, seal
 from .store import models as installed
 
@@ -32,6 +35,7 @@ class Model:
     intensity: Intensity
     device: torch.device
     dtype: torch.dtype
+    space: Space = Pixel()  # noqa: RUF009 - frozen, holds no state; where the prior lives
     companions: dict[str, Model] = field(default_factory=dict, compare=False)  # those that were asked for so far
 
     @cached_property
@@ -47,7 +51,9 @@ class Model:
         if part not in self.companions:
             if part not in self.card.companions:
                 has = ", ".join(self.card.companions) or "none"
-                raise BadInput(f"this method needs a {part}, and {self.card.id} comes with {has}; choose another method")
+                raise BadInput(
+                    f"this method needs a {part}, and {self.card.id} comes with {has}; choose another method"
+                )
             precision = "bf16" if self.dtype is torch.bfloat16 else "fp32"
             self.companions[part] = load(self.card.companions[part], str(self.device), precision)
         return self.companions[part]
@@ -69,13 +75,32 @@ def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "
     """Find, verify and build a model. Raises BadInput (unknown) or BadModel (altered, cut short, of another shape)."""
     found = find(model)
     card, where = found.card, pick_device(device)
-    state = load_weights(found.folder)
-    network = build(card.network.name, dict(card.network.arguments))
+    dtype = pick_precision(precision, where)
+    network = _built(card.network, load_weights(found.folder), where)
+    space = _space(found, getattr(network, "multiple", 1), where, dtype)
+    if isinstance(space, Latent) and space.autoencoder.code_channels != getattr(network, "channels", 0):
+        has = getattr(network, "channels", "no")
+        raise BadModel(f"the network of {card.id} has {has} channels; its codes have {space.autoencoder.code_channels}")
+    intensity = Intensity.from_dict(card.intensity)
+    return Model(card, found.sha256, InPrecision(network, dtype), intensity, where, dtype, space)
+
+
+def _built(named: Named, state: dict[str, Tensor], where: torch.device) -> nn.Module:
+    """The network of that name with these weights; raises BadModel where they do not belong together."""
+    network = build(named.name, dict(named.arguments))
     check_state(state, {name: tuple(value.shape) for name, value in network.state_dict().items()})
     network.load_state_dict({name: value.float() for name, value in state.items()})
-    network = channels_last(network.eval().requires_grad_(False).to(where))
-    dtype = pick_precision(precision, where)
-    return Model(card, found.sha256, InPrecision(network, dtype), Intensity.from_dict(card.intensity), where, dtype)
+    return channels_last(network.eval().requires_grad_(False).to(where))
+
+
+def _space(found: ModelFolder, multiple: int, where: torch.device, dtype: torch.dtype) -> Space:
+    latent = found.card.latent
+    if latent is None:
+        return Pixel()
+    autoencoder = _built(latent.autoencoder, load_weights(found.folder, latent.weights), where)
+    if not isinstance(autoencoder, VQAutoencoder | KLAutoencoder):
+        raise BadModel(f"the autoencoder of {found.card.id} is named {latent.autoencoder.name}, which is none")
+    return Latent(AutoencoderInPrecision(autoencoder, dtype), latent.scale, multiple)
 
 
 Loader = Callable[[str, str, str], Model]  # model, device, precision; `load` is one
@@ -100,10 +125,28 @@ class Keeper:
         return self._kept[key]
 
 
-def save(card: Card, weights: dict[str, torch.Tensor], folder: str | os.PathLike[str]) -> ModelFolder:
-    """Write a model folder: weights in half precision, then the card with their size and sha256."""
+def save(
+    card: Card,
+    weights: dict[str, Tensor],
+    folder: str | os.PathLike[str],
+    autoencoder: dict[str, Tensor] | None = None,
+) -> ModelFolder:
+    """Write a model folder: weights in half precision, then the card with their size and sha256.
+
+    `autoencoder` are the weights of a latent model's other half; the card names their file.
+    """
     os.makedirs(folder, exist_ok=True)
-    with whole(os.path.join(folder, WEIGHTS)) as part:
-        save_file({name: value.half().contiguous() for name, value in weights.items()}, part)
+    parts = {WEIGHTS: weights}
+    if card.latent is not None and autoencoder is not None:
+        parts[card.latent.weights] = autoencoder
+    for name, state in parts.items():
+        with whole(os.path.join(folder, name)) as part:
+            save_file({key: _half(value).contiguous() for key, value in state.items()}, part)
     seal(card, folder)
     return find(os.path.join(folder, ""))
+
+
+def _half(value: Tensor) -> Tensor:
+    """The tensor in half precision, where its numbers fit: counts may be larger than 65504."""
+    half = value.half()
+    return half if bool(half.isfinite().all()) or not bool(value.isfinite().all()) else value

@@ -31,6 +31,8 @@ def prepare(
 
 @app.command()
 @app.command("prior", hidden=True)  # its first name
+@app.command("autoencoder", hidden=True)
+@app.command("latent", hidden=True)
 def fit(
     cache: Annotated[Path, typer.Argument(help="A cache file of `meddiff train prepare`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the checkpoint; a run in it goes on.")],
@@ -46,7 +48,7 @@ def fit(
     from ..devices import pick_device, pick_precision
     from ..job import output_folder
     from ..training.fit import fit
-    from ..training.lessons import lesson
+    from ..training.kinds import lesson
 
     where = pick_device(device)
     dtype = pick_precision(precision, where)

@@ -19,7 +19,8 @@ class VQAutoencoder(nn.Module):
     def __init__(self, vqvae: VQVAE, *, channels: int, code_channels: int, downsample: int):
         super().__init__()
         self.vqvae = vqvae
-        self.channels, self.code_channels, self.downsample = channels, code_channels, downsample
+        self.channels, self.code_channels = channels, code_channels
+        self.downsample = self.multiple = downsample
 
     @property
     def book(self) -> Tensor:
@@ -53,7 +54,8 @@ class KLAutoencoder(nn.Module):
     def __init__(self, kl: AutoencoderKL, *, channels: int, code_channels: int, downsample: int):
         super().__init__()
         self.kl = kl
-        self.channels, self.code_channels, self.downsample = channels, code_channels, downsample
+        self.channels, self.code_channels = channels, code_channels
+        self.downsample = self.multiple = downsample
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the code."""

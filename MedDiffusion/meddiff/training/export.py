@@ -13,6 +13,7 @@ from ..models import save
 from ..networks import build
 from ..store import ModelFolder
 from .fit import averaged_weights
+from .latent import Halves, split
 from .plan import PLANS, Course, read_course
 
 CARDS = PLANS.parent / "cards"
@@ -25,6 +26,7 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
     plan = read_course(run["plan"])
     about = _about(plan.id)
     network = build(plan.network["name"], plan.network["arguments"])
+    halves = split(plan, weights) if plan.autoencoder else Halves(weights)
     card = Card.model_validate(
         {
             **about,
@@ -34,7 +36,8 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
             "predicts": plan.predicts,
             "intensity": plan.intensity,
             "spacing_mm": plan.spacing_mm,
-            "shape_multiple": getattr(network, "multiple", 1),
+            "shape_multiple": halves.downsample * getattr(network, "multiple", 1),
+            "latent": halves.latent,
             "labels": _labels(plan),
             "companions": plan.companions,
             "training": {
@@ -52,7 +55,7 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text((CARDS / f"{plan.id}.md").read_text(encoding="utf-8"), encoding="utf-8")
-    return save(card, weights, folder)
+    return save(card, halves.weights, folder, halves.autoencoder)
 
 
 def _labels(plan: Course) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ..devices import channels_last
@@ -100,13 +101,21 @@ def _start(lesson: Lesson, checkpoint: Path, device: torch.device) -> _State:
     state = _State(network, average, optimiser)
     if checkpoint.is_file():
         saved = _read(checkpoint, device)
-        if saved["plan"] != plan.model_dump_json():
+        if not _same(plan, saved["plan"]):
             raise BadInput(f"{checkpoint} belongs to another plan; choose another output folder or remove it")
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
         state.average = saved["average"]
         state.step, state.seconds, state.loss = saved["step"], saved["seconds"], saved["loss"]
     return state
+
+
+def _same(plan: Course, text: str) -> bool:
+    """Whether a checkpoint's plan is this one: read, not compared as text, since a key may have come with a default."""
+    try:
+        return type(plan).model_validate_json(text) == plan
+    except ValidationError:
+        return False
 
 
 def _train_step(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from ..card import Named
+from ..devices import InPrecision
 from ..errors import BadInput
-from ..networks import build
+from ..models import load
 from ..networks.autoencoder import KLAutoencoder, VQAutoencoder
 from ..noises import Gaussian, seed_of
 from ..prior import Condition
 from ..spaces import Latent
-from ..store import check_state, find, load_weights
+from ..store import find
 from .lessons import Slices
 from .plan import Course
 from .slices import SliceCache
@@ -123,20 +123,31 @@ class LatentLesson(Slices):
 
 def trained_autoencoder(model: str) -> VQAutoencoder | KLAutoencoder:
     """The network of an autoencoder's model folder; raises BadInput for a model of another kind."""
-    found = find(model)
-    network = build(found.card.network.name, dict(found.card.network.arguments))
+    loaded = load(model, "cpu", "fp32")
+    network = cast(InPrecision, loaded.network).network
     if not isinstance(network, VQAutoencoder | KLAutoencoder):
-        raise BadInput(f"{model} is a {found.card.network.name}; expected an autoencoder, as plans of that kind make")
-    state = load_weights(found.folder)
-    check_state(state, {name: tuple(value.shape) for name, value in network.state_dict().items()})
-    network.load_state_dict({name: value.float() for name, value in state.items()})
+        raise BadInput(f"{model} is a {loaded.card.network.name}; expected an autoencoder, as plans of that kind make")
     return network
 
 
-def split(plan: Course, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    """The weights of the prior, those of its autoencoder, and the `latent` of the card, out of one checkpoint."""
-    parts = ({k.removeprefix(p): v for k, v in state.items() if k.startswith(p)} for p in ("prior.", "autoencoder."))
-    prior, autoencoder = parts
-    named: Named = find(plan.autoencoder).card.network
-    scale = float(f"{float(state['scale']):.6g}")
-    return prior, autoencoder, {"autoencoder": named.model_dump(), "weights": "autoencoder.safetensors", "scale": scale}
+class Halves(NamedTuple):
+    """The weights of a model, and for a latent one those of its autoencoder, the card's `latent`, pixels a code."""
+
+    weights: dict[str, Tensor]
+    autoencoder: dict[str, Tensor] | None = None
+    latent: dict[str, Any] | None = None
+    downsample: int = 1
+
+
+def split(plan: Course, state: dict[str, Tensor]) -> Halves:
+    """What the checkpoint of a `LatentNetwork` holds, in its parts."""
+    prior, autoencoder = (
+        {name.removeprefix(part): value for name, value in state.items() if name.startswith(part)}
+        for part in ("prior.", "autoencoder.")
+    )
+    latent = {
+        "autoencoder": find(plan.autoencoder).card.network.model_dump(),
+        "weights": "autoencoder.safetensors",
+        "scale": float(f"{float(state['scale']):.6g}"),
+    }
+    return Halves(prior, autoencoder, latent, trained_autoencoder(plan.autoencoder).downsample)

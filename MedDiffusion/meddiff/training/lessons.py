@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -12,13 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..convert import from_x0
-from ..errors import BadInput, choose
+from ..errors import BadInput
 from ..levels import Schedule, make_schedule
 from ..networks import build
+from ..networks.classifier import NoisedClassifier
 from ..noises import Gaussian, seed_of
 from ..prior import Condition
 from ..simplex import Simplex
 from ..store import find, load_weights
+from ..tiling import pad_to_multiple
 from .plan import Course
 from .slices import DISEASED, HEALTHY, SIMPLEX, Batch, SliceCache
 
@@ -92,15 +92,19 @@ class PriorLesson(Slices):
 
 
 class ClassifierLesson(Slices):
-    """Cross-entropy of healthy or diseased from the noised image (Dhariwal 2021, sec. 4; Wolleb 2022); the contrast is
-    told. A slice whose painted lesions fell outside of its window is a healthy one."""
+    """Cross-entropy of healthy or diseased from the noised image (Dhariwal 2021, sec. 4; Wolleb 2022), for the slice
+    and for each of its places, since it is known where the lesions are. The contrast is told."""
 
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         batch = self.cache.batch(step, states={HEALTHY: 1.0, DISEASED: 1.0})
         x, times, _ = self.noised(batch, step)
-        logits = network(x.to(device), times.to(device), Condition(label=batch.labels.to(device)))
-        diseased = (batch.masks.flatten(1).sum(1) >= 5).long()
-        return functional.cross_entropy(logits.float(), diseased.to(device))
+        assert isinstance(network, NoisedClassifier)  # noqa: S101 - the plan says so
+        votes = network.votes(x.to(device), times.to(device), Condition(label=batch.labels.to(device)))
+        masks = pad_to_multiple(batch.masks.to(device), network.multiple)[0]
+        places = functional.max_pool2d(masks, network.multiple)
+        diseased = (batch.masks.flatten(1).sum(1) > 0).long()
+        slices = functional.nll_loss(network.join(votes), diseased.to(device))
+        return slices + 10 * functional.binary_cross_entropy_with_logits(votes, places)
 
 
 class DenoiserLesson(Slices):
@@ -140,18 +144,7 @@ def start_from(network: nn.Module, plan: Course) -> None:
             given = given[rows]
         if given is None or given.shape != value.shape:
             came = "nothing" if given is None else tuple(given.shape)
-            raise BadInput(f"{plan.start_from} has {came} for {name}, expected {tuple(value.shape)}; train from scratch")
+            raise BadInput(
+                f"{plan.start_from} has {came} for {name}, expected {tuple(value.shape)}; train from scratch"
+            )
         value.copy_(given)
-
-
-LESSONS: dict[str, Callable[[SliceCache], Lesson]] = {
-    "prior": PriorLesson,
-    "classifier": ClassifierLesson,
-    "denoiser": DenoiserLesson,
-}
-
-
-def lesson(cache: Path) -> Lesson:
-    """The lesson in a cache file of `meddiff train prepare`; raises BadInput."""
-    slices = SliceCache(cache)
-    return LESSONS[choose(slices.plan.kind, LESSONS, "kind of plan")](slices)

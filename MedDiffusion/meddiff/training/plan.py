@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import BadInput, choose
 
 PLANS = Path(__file__).parent / "plans"
-Kind = Literal["prior", "classifier", "denoiser"]
+Kind = Literal["prior", "classifier", "denoiser", "autoencoder", "latent"]
 
 
 class _Strict(BaseModel):
@@ -78,6 +78,7 @@ class Course(_Strict):
     schedule: dict[str, Any] | None = None
     predicts: str
     start_from: str = ""  # a model whose weights the network starts with
+    autoencoder: str = ""  # a model (its id, or a folder) whose codes a latent prior is trained on
     companions: dict[str, str] = {}
     training: Optimisation
 
