@@ -12,6 +12,7 @@ from torch.nn import functional
 from meddiff.errors import BadInput, BadModel
 from meddiff.levels import vp_linear
 from meddiff.networks import NETWORKS, build
+from meddiff.networks.patches import to_depth, to_space
 from meddiff.networks.unet import DiffusionUNet, diffusion_unet
 from meddiff.noises import gaussian
 from meddiff.prior import Condition, Prior
@@ -87,18 +88,17 @@ def test_a_network_of_two_channels_takes_them_together() -> None:
 @pytest.mark.parametrize("size", [(4, 6), (2, 4, 6)])
 @pytest.mark.parametrize("patch", [1, 2])
 def test_depth_and_space_are_exact_inverses(patch: int, size: tuple[int, ...]) -> None:
-    network = unet(spatial_dims=len(size), channels=3, patch=patch)
     x = image(2, 3, *size)
-    deep = network._to_depth(x)
+    deep = to_depth(x, patch)
     assert deep.shape == (2, 3 * patch ** len(size), *(n // patch for n in size))
-    assert torch.equal(network._to_space(deep), x)
+    assert torch.equal(to_space(deep, patch), x)
     deep = image(*deep.shape, seed=1)
-    assert torch.equal(network._to_depth(network._to_space(deep)), deep)
+    assert torch.equal(to_depth(to_space(deep, patch), patch), deep)
 
 
 def test_a_patch_is_made_of_neighbours_of_one_channel() -> None:
     x = torch.arange(2 * 4 * 4 * 4).reshape(1, 2, 4, 4, 4).float()
-    deep = unet(spatial_dims=3, patch=2)._to_depth(x)
+    deep = to_depth(x, 2)
     assert torch.equal(deep[0, 8:, 1, 0, 1], x[0, 1, 2:4, 0:2, 2:4].flatten())
 
 

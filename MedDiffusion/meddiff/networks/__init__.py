@@ -10,6 +10,8 @@ from torch import nn
 from ..errors import BadModel, choose
 from .autoencoder import autoencoder_kl, vqvae
 from .classifier import NoisedClassifier
+from .medsegdiff import medsegdiff
+from .segmenter import mask_denoiser, one_pass
 from .unet import diffusion_unet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -17,6 +19,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "noised-classifier": NoisedClassifier,
     "vqvae": vqvae,
     "autoencoder-kl": autoencoder_kl,
+    "mask-denoiser": mask_denoiser,
+    "one-pass-unet": one_pass,
+    "medsegdiff": medsegdiff,
 }
 
 

@@ -16,9 +16,9 @@ from .unet import DiffusionUNet, diffusion_unet
 class MaskDenoiser(nn.Module):
     """E[x0 | x_t, image] of a coded mask: x (B, C, *spatial), the image (B, I, *spatial) as `cond.concat`.
 
-    The U-Net's output are logits of the classes, so that what comes out is the mean of codes that exist: with the
-    softmax p of one-hot classes it is 2 p - 1, which is exact where p is calibrated (Austin 2021, sec. 3.3, parameterises
-    discrete diffusion so). Cross-entropy on `logits` is then the likelihood of the clean mask.
+    The U-Net's outputs are logits of the classes, so that what comes out is the mean of codes that exist: with the
+    softmax p of one-hot classes it is 2 p - 1, which is exact where p is calibrated (as Austin 2021, D3PM, sec. 3.3,
+    has it for discrete noise). Cross-entropy on `logits` is then the likelihood of the clean mask.
     """
 
     def __init__(self, unet: DiffusionUNet, classes: int, code: str):

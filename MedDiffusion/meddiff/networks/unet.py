@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..errors import BadInput
 from ..prior import Condition
 from ..tiling import pad_to_multiple
+from .patches import to_depth, to_space
 
 
 class DiffusionUNet(nn.Module):
@@ -33,12 +33,12 @@ class DiffusionUNet(nn.Module):
         label = self._label(cond, batch, x.device)
         padded, crop = pad_to_multiple(x if cond.concat is None else _stack(x, cond.concat, folds), self.multiple)
         out = self.unet(
-            self._to_depth(padded),
+            to_depth(padded, self.patch),
             times,
             context=None if cond.context is None else cond.context.repeat_interleave(folds, 0),
             class_labels=None if label is None else label.repeat_interleave(folds),
         )
-        return self._to_space(out)[(..., *crop)].reshape(batch, -1, *x.shape[2:]).to(x.dtype)
+        return to_space(out, self.patch)[(..., *crop)].reshape(batch, -1, *x.shape[2:]).to(x.dtype)
 
     def _folds(self, x: Tensor) -> int:
         folds, rest = divmod(x.shape[1], self.channels)
@@ -52,26 +52,6 @@ class DiffusionUNet(nn.Module):
         if cond.label is None:  # the last class of every conditional network is the null label
             return torch.full((batch,), self.labels - 1, device=device)
         return cond.label.to(device)
-
-    def _to_depth(self, x: Tensor) -> Tensor:
-        if self.patch == 1:
-            return x
-        if x.ndim == 4:
-            return functional.pixel_unshuffle(x, self.patch)
-        b, c, *size = x.shape
-        p = self.patch
-        x = x.reshape(b, c, size[0] // p, p, size[1] // p, p, size[2] // p, p)
-        return x.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
-
-    def _to_space(self, x: Tensor) -> Tensor:
-        if self.patch == 1:
-            return x
-        if x.ndim == 4:
-            return functional.pixel_shuffle(x, self.patch)
-        b, _, z, h, w = x.shape
-        p = self.patch
-        x = x.reshape(b, -1, p, p, p, z, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-        return x.reshape(b, -1, z * p, h * p, w * p)
 
 
 def _stack(x: Tensor, concat: Tensor, folds: int) -> Tensor:
