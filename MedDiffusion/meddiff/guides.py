@@ -167,7 +167,7 @@ class FreeGuidance(Guide):
     """x0 <- x0_null + scale (x0_cond - x0_null) (Ho 2021, classifier-free guidance); the first guide in the tuple."""
 
     scale: float
-    null: Condition
+    null: Condition | None
 
     def estimate(self, x0: Tensor, step: Step) -> Tensor:
         unconditional = step.denoise(step.x, step.t, self.null)

@@ -48,6 +48,8 @@ class Parameter:
         """`value` as this parameter's type; raises BadInput when it is of another type or out of range."""
         if self.kind is str:
             return choose(value, self.choices, self.name)
+        if self.kind is bool and value not in (True, False):
+            raise BadInput(f"{self.name} must be true or false, got {value!r}")
         try:
             number = self.kind(value)
         except (TypeError, ValueError, OverflowError):

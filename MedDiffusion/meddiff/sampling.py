@@ -118,6 +118,19 @@ def repaint_path(path: Sequence[Level], jump: int = 10, times: int = 10) -> list
     return out
 
 
+def stage(run: Run[T], before: int, of: int) -> Run[T]:
+    """`run` as the steps `before` + 1, ... of a longer run of `of` steps."""
+    try:
+        while True:
+            try:
+                progress = next(run)
+            except StopIteration as end:
+                return end.value
+            yield replace(progress, step=before + progress.step, of=of)
+    finally:
+        run.close()
+
+
 def drain(
     run: Run[T],
     on_progress: Callable[[Progress], None] | None = None,

@@ -1,3 +1,6 @@
 """The methods. Importing this package registers them all."""
 
-from . import reconstruct as reconstruct
+from . import reconstruct as reconstruct  # isort: skip
+from . import anomaly as anomaly  # isort: skip
+from . import anomaly_resampled as anomaly_resampled  # isort: skip
+from . import anomaly_simple as anomaly_simple  # isort: skip

@@ -1,0 +1,137 @@
+"""What the methods of each task are asked in the tests that all of them must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from gaussians import SCHEDULES, Counter, Normal, white, wiener
+from states import world
+from torch import Tensor
+
+from meddiff.coils import simulate_sensitivities
+from meddiff.masks import cartesian_random
+from meddiff.multicoil import MultiCoil
+from meddiff.noises import gaussian
+from meddiff.operators import Fourier, Operator
+from meddiff.prior import Condition, Prior
+from meddiff.recipes.anomaly import Subject
+from meddiff.recipes.reconstruct import Measured
+from meddiff.registry import Recipe
+from meddiff.sampling import Run
+from meddiff.spaces import Pixel
+
+
+@dataclass(frozen=True)
+class Question:
+    """`data(batch, counter)` holds one question `batch` times and counts the calls of other networks than the prior's;
+    `inputs` are its tensors, `first` has the shape of an answer, and `fits` is what an answer must keep to."""
+
+    prior: Prior
+    data: Callable[[int, Counter], Any]
+    inputs: Callable[[Any], list[Tensor]]
+    first: Callable[[Any], Tensor]
+    fits: Callable[[Recipe, Any, Tensor], bool]
+    conditions: Callable[[Any], list[Condition | None]]  # what a network may be told
+    single: Callable[[Any], Any]  # the data in single precision
+    apart: float  # at least so far is one sample from the next, somewhere
+    settings: Mapping[str, Any]  # for a run of a moment, where a method has them
+    given: Mapping[str, Any] = field(default_factory=dict)  # to the recipe, beside its settings
+
+    def small(self, method: Recipe) -> dict[str, Any]:
+        return method.settings({k: v for k, v in self.settings.items() if k in method.parameters})
+
+    def run(
+        self, method: Recipe, batch: int, seed: int = 0, counter: Counter | None = None, **settings: Any
+    ) -> tuple[Any, Run[Tensor]]:
+        """The data, and the method on its way to an answer."""
+        counter = counter or Counter()
+        data, prior = self.data(batch, counter), counter.watch(self.prior)
+        return data, method.run(prior, data, noise=gaussian(seed, batch), **self.given, **settings)
+
+
+# ---------------------------------------------------------------- reconstruct
+
+SIZE = (16, 16)
+FIELD = wiener(*SIZE)
+SAID = Condition(label=torch.tensor([1]))
+APPROXIMATE = {"dps"}  # these only pull towards the data; all others end in agreement with them
+
+
+def fourier(channels: int) -> Fourier:
+    return Fourier(cartesian_random(SIZE, 3.0, 0.2, seed=1), channels)
+
+
+def multi_coil(channels: int) -> MultiCoil:
+    """Fewer measurements than unknowns, and well conditioned, so that A^+ is exact to rounding."""
+    mask = cartesian_random(SIZE, 4.0 if channels == 2 else 5.3, 0.01, seed=1)
+    return MultiCoil(mask, simulate_sensitivities(2, SIZE).to(torch.complex128), channels)
+
+
+PROBLEMS: dict[str, Fourier | MultiCoil] = {
+    "real": fourier(1),
+    "complex": fourier(2),
+    "real, coils": multi_coil(1),
+    "complex, coils": multi_coil(2),
+}
+
+
+def measure(operator: Operator, batch: int, channels: int = 1, field: Normal = FIELD) -> Measured:
+    """What `operator` sees of one image of the stationary prior, `batch` times."""
+    height, width = field.variance.shape
+    image = field.draw(white(1, channels, height, width, seed=5))
+    return Measured(operator, operator(image.expand(batch, -1, -1, -1)))
+
+
+def misfit(data: Measured, x: Tensor) -> float:
+    return float((data.operator(x) - data.y).abs().square().sum().sqrt() / data.y.abs().square().sum().sqrt())
+
+
+def reconstruct(operator: Fourier | MultiCoil) -> Question:
+    return Question(
+        prior=FIELD.prior(SCHEDULES["vp"]),
+        data=lambda batch, _: measure(operator, batch, operator.channels),
+        inputs=lambda data: [data.y],
+        first=lambda data: data.initial,
+        fits=lambda method, data, x: misfit(data, x) < (0.8 if method.name in APPROXIMATE else 1e-4),
+        conditions=lambda data: [SAID],
+        single=lambda data: replace(data, y=data.y.to(torch.complex64)),
+        apart=0.01,
+        settings={"steps": 6},
+        given={"cond": SAID},
+    )
+
+
+# ---------------------------------------------------------------- anomaly
+
+
+def anomaly(state: str) -> Question:
+    """Disease changes the texture, too, so that no answer is free of the noise; three draws leave one without its
+    negative."""
+    truth = world(spread=2.0)
+
+    def data(batch: int, counter: Counter) -> Subject:
+        return truth.subject(truth.image(state, batch), counter, space=Pixel())
+
+    return Question(
+        prior=truth.prior(SCHEDULES["vp"]),
+        data=data,
+        inputs=lambda data: [data.image, data.brain],
+        first=lambda data: data.image,
+        fits=lambda method, data, x: bool((x - data.image).abs().max() < 2),
+        conditions=lambda data: list(data.told.values()),
+        single=lambda data: replace(data, image=data.image.float()),
+        apart=1e-4,  # a healthy image is left alone, whatever the noise
+        settings={
+            **{"steps": 6, "levels": 3, "draws": 3, "passes": 2, "scale": 1.0, "jitter": 0.1, "measure": "likelihood"},
+            **{"counterfactual": True, "anoddpm": True},
+        },
+    )
+
+
+QUESTIONS: dict[str, dict[str, Question]] = {
+    "reconstruct": {name: reconstruct(operator) for name, operator in PROBLEMS.items()},
+    "anomaly": {state: anomaly(state) for state in ("healthy", "diseased")},
+}
