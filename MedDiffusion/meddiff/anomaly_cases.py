@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_dilation, label
+from scipy.ndimage import binary_dilation, binary_fill_holes, label
 
 from .errors import BadInput
 from .lesions import paint, white_matter
@@ -47,6 +47,12 @@ class Case:
         return (self.volume.array > 0) & ~self.left_out
 
     @property
+    def brain(self) -> Volume:
+        """Where the brain is, holes and all."""
+        filled = [np.asarray(binary_fill_holes(row)) for row in self.volume.array > 0]
+        return self.volume.with_array(np.stack(filled).astype(np.uint8))
+
+    @property
     def healthy(self) -> np.ndarray:
         """The brain away from every lesion."""
         return self.counted & ~near(self.truth, self.planar)
@@ -61,11 +67,16 @@ def near(lesions: np.ndarray, planar: bool = False) -> np.ndarray:
     return binary_dilation(lesions, cross, iterations=NEAR)
 
 
-def patient(data: Path, contrast: str, split: str = "test", step: int = 1) -> Case:
-    """The lesions of the person of a split, which three raters agreed on, in every `step`-th slice of the brain."""
+def patient(data: Path, contrast: str, split: str = "test", step: int = 1, count: int | None = None) -> Case:
+    """The lesions of the person of a split, which three raters agreed on, in every `step`-th slice of the brain, or in
+    `count` slices: three runs of neighbours, low, in the middle and high in the brain."""
     image, lesions = person(data, contrast, split), person(data, "lesions", split)
     truth = lesions.array > 0
     rows = _filled(image)[::step]
+    if count is not None and count < len(rows):
+        parts, wanted = np.array_split(rows, 3), (count // 3, count - 2 * (count // 3), count // 3)
+        starts = [(len(part) - size) // 2 for part, size in zip(parts, wanted, strict=True)]
+        rows = np.concatenate([p[s : s + n] for p, s, n in zip(parts, starts, wanted, strict=True)])
     return Case("lesions", contrast, _rows(image, rows, step), truth[rows], np.zeros_like(truth[rows]))
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import binary_dilation
 
-from meddiff import anomaly_cases
-from meddiff.anomaly_cases import BRIGHTER, CONTRASTS, NEAR, PERSONS, SHAPES, SMALLEST
+from meddiff import anomaly_cases, bench_anomaly, models, thresholds
+from meddiff.anomaly_cases import BRIGHTER, CONTRASTS, NEAR, PERSONS, SHAPES, SMALLEST, Case
+from meddiff.bench_anomaly import bars, judge, winner
+from meddiff.card import Card
+from meddiff.detection import Detection
 from meddiff.errors import BadInput
+from meddiff.networks import build
 from meddiff.volume import Volume, read, write
+
+Run = Callable[..., tuple[int, str, str]]
 
 SHAPE = (16, 48, 40)
 LPS = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
@@ -93,3 +103,153 @@ def test_data_that_are_not_there_are_named(data: Path, tmp_path: Path) -> None:
     (data / "manifest.csv").unlink()
     with pytest.raises(BadInput, match=r"manifest\.csv is missing"):
         anomaly_cases.shapes(data, "train")
+
+
+def finding(case: Case, twin: np.ndarray, anomaly: np.ndarray, lesions: np.ndarray | None = None) -> Detection:
+    grid, brain = case.volume.with_array, case.brain
+    lesions = anomaly > 0.5 if lesions is None else lesions
+    arrays = (grid(twin), grid(anomaly), grid(lesions.astype(np.uint8)), grid(np.zeros_like(twin)), brain)
+    return Detection(*arrays, (), 0.5, settings={"smoothing": 0.0})
+
+
+@pytest.mark.parametrize("contrast", CONTRASTS)
+def test_a_perfect_map_gets_the_best_of_every_figure(data: Path, contrast: str) -> None:
+    for case in (anomaly_cases.patient(data, contrast), anomaly_cases.simulated(data, contrast, count=4)):
+        sign = 1 if BRIGHTER[contrast] else -1
+        row = judge(case, finding(case, case.volume.array - sign * 100.0 * case.truth, case.truth.astype(np.float32)))
+        perfect = ("auprc", "auroc", "best_dice", "dice", "recall", "recall_at_1", "told_auprc", "told_best_dice")
+        assert {row[name] for name in perfect} == {1.0} and row["change_percent"] == 0
+        assert row["prevalence"] == pytest.approx(case.truth.sum() / case.counted.sum())
+        wrong = judge(case, finding(case, case.volume.array + sign * 100.0 * case.truth, case.truth.astype(np.float32)))
+        assert wrong["told_auprc"] == pytest.approx(row["prevalence"]) and wrong["told_auroc"] == pytest.approx(0.5)
+
+
+def test_a_random_map_is_as_good_as_chance_and_change_is_measured_away_from_lesions(data: Path) -> None:
+    case = anomaly_cases.patient(data, "FLAIR")
+    noise = np.random.default_rng(0).random(case.truth.shape).astype(np.float32)
+    moved = case.volume.array + 5.0 * (case.volume.array > 0) + 500.0 * case.truth
+    row = judge(case, finding(case, moved.astype(np.float32), noise))
+    assert row["auprc"] == pytest.approx(row["prevalence"], rel=0.3) and row["auroc"] == pytest.approx(0.5, abs=0.05)
+    low, high = np.percentile(case.volume.array[case.counted], [0.1, 99.9])
+    assert row["change_percent"] == pytest.approx(500 / (high - low), rel=1e-3)
+    painted = anomaly_cases.simulated(data, "FLAIR", count=4)
+    odd = painted.truth.astype(np.float32) + 2 * painted.left_out  # what is near real lesions does not count
+    assert judge(painted, finding(painted, painted.volume.array, odd, odd > 0.5))["auprc"] == 1
+
+
+def fake(contrast: str, recipe: str, auprc: float, preset: str = "balanced", **more: Any) -> dict[str, Any]:
+    about = {"recipe": recipe, "case": f"{contrast} lesions", "preset": preset, "auprc": auprc, "calls": 40}
+    return {**about, "change_percent": 1.0, **more}
+
+
+def test_bars_are_met_and_missed_as_the_rows_say() -> None:
+    rows = []
+    for contrast, ours, other in (("FLAIR", 0.2, 0.3), ("T2", 0.4, 0.1), ("T1", 0.4, 0.1)):
+        rows += [fake(contrast, "denoising-autoencoder", 0.2), fake(contrast, "intensity-threshold", 0.1)]
+        rows += [fake(contrast, "counterfactual", ours, change_percent=2.0), fake(contrast, "anoddpm", other)]
+        rows += [fake(contrast, "ensemble", 0.9), fake(contrast, "counterfactual", 0.5, "best", calls=100)]
+        rows.append(fake(contrast, "counterfactual", 0.495 if contrast == "T1" else 0.5, "fast", calls=10))
+    assert winner(rows) == "counterfactual"
+    found = {bar["name"]: bar for bar in bars(rows)}
+    rates = [bar for name, bar in found.items() if name.startswith("AUPRC of")]
+    assert [(bar["value"], bar["target"], bar["met"]) for bar in rates] == [
+        (1.0, ">= 1", True),
+        (2.0, "> 1", True),
+        (2.0, "> 1", True),
+    ]
+    assert [bar["met"] for name, bar in found.items() if name not in {b["name"] for b in rates}] == [True, True, True]
+    assert len(found) == 6
+    rows[0]["auprc"], rows[2]["change_percent"], rows[-1]["auprc"], rows[-1]["calls"] = 0.21, 3.5, 0.4, 11
+    rows.append({"recipe": "counterfactual", "case": "FLAIR whole volume", "preset": "fast", "seconds": 200.0})
+    assert [bar["met"] for bar in bars(rows)] == [False, True, True, False, False, False, False]
+    assert bars(rows)[-2]["value"] == pytest.approx(100 / 11, rel=1e-3) and bars(rows)[-1]["value"] == 200
+
+
+def test_what_was_not_measured_is_no_bar() -> None:
+    assert bars([]) == [] and winner([]) is None
+    rows = [fake("T1", "anoddpm", 0.3), fake("T1", "denoising-autoencoder", 0.2)]
+    assert winner(rows) is None and bars(rows) == []
+    rows.append(fake("T1", "intensity-threshold", 0.3))
+    assert [(bar["value"], bar["met"]) for bar in bars(rows)] == [(1.0, False)]
+
+
+@pytest.fixture
+def anomaly_model(tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model `tiny-anomaly` of random weights with a denoising autoencoder `tiny-dae` beside it."""
+    monkeypatch.setenv("MEDDIFF_MODELS", str(tmp_path / "models"))
+    names = ("intensity-threshold", "denoising-autoencoder", "diffusion-contrast", "counterfactual", "latent-healing")
+    labels = {"names": list(CONTRASTS), "states": ["healthy", "diseased"], "null": 9}
+    network = {"name": "diffusion-unet", "arguments": {**tiny_card.network.arguments, "labels": 10}}
+    common = {"task": "anomaly", "labels": labels, "network": network, "healthy": {}}
+    dae = {"id": "tiny-dae", "companions": {}, "predicts": "image", "schedule": None, "recipes": {}}
+    main = {"id": "tiny-anomaly", "companions": {"denoiser": "tiny-dae"}, "recipes": {name: {} for name in names}}
+    random = torch.Generator().manual_seed(0)
+    folders = []
+    for own in (dae, main):
+        card = Card.model_validate({**tiny_card.model_dump(mode="json"), **common, **own})
+        state = build(card.network.name, dict(card.network.arguments)).state_dict()
+        weights = {name: 0.1 * torch.randn(value.shape, generator=random) for name, value in sorted(state.items())}
+        folders.append(models.save(card, weights, tmp_path / "models" / card.id).folder)
+    return folders[-1]
+
+
+def test_the_command_goes_on_where_it_stopped(
+    data: Path, anomaly_model: Path, tmp_path: Path, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = bench_anomaly.cases
+    monkeypatch.setattr(bench_anomaly, "cases", lambda *given: cases(*given)[:1])
+    out, shown = tmp_path / "rows.json", tmp_path / "pictures"
+    arguments = ["bench", "anomaly", "--data", data, "--model", "tiny-anomaly", "--quick", "--preset", "fast"]
+    arguments += ["--contrast", "T1", "--json", out, "--picture", shown]
+    code, _, err = cli(*arguments, "--method", "intensity-threshold")
+    assert code == 0, err
+    first = json.loads(out.read_text())["rows"]
+    assert [row["recipe"] for row in first] == ["intensity-threshold"] and "AUPRC" in err
+    code, _, err = cli(*arguments)
+    assert code == 0 and "T1 lesions, intensity-threshold" not in err
+    report = json.loads(out.read_text())
+    rows = report["rows"]
+    # latent-healing needs a companion that this model does not have
+    found = {row["recipe"]: row for row in rows}
+    assert set(found) == {"intensity-threshold", "denoising-autoencoder", "diffusion-contrast", "counterfactual"}
+    assert len(rows) == 4 and found["intensity-threshold"] == first[0]
+    assert [found[name]["calls"] for name in ("intensity-threshold", "denoising-autoencoder")] == [0, 1]
+    assert all(np.isfinite(row["auprc"]) for row in rows)
+    assert (shown / "anomaly-T1.png").is_file() and len(list(shown.glob("*.npz"))) == 4
+    assert report["bars"] == bars(rows, "fast") and len(report["bars"]) == 2
+    assert "T1 lesions, intensity-threshold" in cli(*arguments, "--again", "--method", "intensity-threshold")[2]
+    assert cli(*arguments, "--method", "telepathy")[0] == 2
+
+
+def test_levels_of_healthy_tissue_are_found_and_sealed(data: Path, anomaly_model: Path, cli: Run) -> None:
+    arguments = ["train", "thresholds", anomaly_model, "--data", data, "--preset", "fast", "--slices", "9"]
+    code, out, err = cli(*arguments, "--method", "intensity-threshold", "--method", "denoising-autoencoder")
+    assert code == 0, err
+    healthy = models.load("tiny-anomaly").card.healthy
+    assert set(healthy) == {"intensity-threshold", "denoising-autoencoder"}
+    limits = healthy["intensity-threshold"].limits
+    assert set(limits) == set(healthy["intensity-threshold"].levels) == set(CONTRASTS)
+    assert all(at["low"] < at["high"] for at in limits.values())
+    assert not healthy["denoising-autoencoder"].limits and healthy["denoising-autoencoder"].quantile in (
+        thresholds.QUANTILES
+    )
+    assert "of healthy tissue stays below" in out + err
+
+
+def test_the_best_quantile_separates_lesions_from_healthy_tissue(data: Path) -> None:
+    pairs = []
+    for contrast in CONTRASTS:
+        for case in (
+            anomaly_cases.patient(data, contrast, "train"),
+            anomaly_cases.simulated(data, contrast, "train", 4),
+        ):
+            noise = np.abs(np.random.default_rng(1).standard_normal(case.truth.shape))
+            anomaly = np.where(case.volume.array > 0, noise + 3.1 * case.truth, 0).astype(np.float32)
+            pairs.append((case, finding(case, case.volume.array, anomaly)))
+    quantile, levels = thresholds.choose_levels(pairs)
+    assert quantile > 0.97 and set(levels) == set(CONTRASTS)
+    case, found = pairs[0]
+    assert levels["FLAIR"] == pytest.approx(np.quantile(found.anomaly.array[case.healthy], quantile))
+    share = (found.anomaly.array[case.healthy] > levels["FLAIR"]).mean()
+    assert share == pytest.approx(1 - quantile, abs=1e-3)
+    assert thresholds.overlap(case, found, levels["FLAIR"]) > 0.6
