@@ -69,10 +69,12 @@ def fill(array: np.ndarray, lesions: np.ndarray, seed: int = 0) -> np.ndarray:
     grain = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(array.shape), 0.6)
     local = local + size * grain / max(float(grain.std()), 1e-6)
     soft = np.clip(ndimage.gaussian_filter(ndimage.binary_dilation(lesions).astype(np.float32), 0.8) * 1.6, 0, 1)
-    return (array + soft * (local - array) * (array > 0)).astype(np.float32)
+    return np.where((soft > 0.01) & (array > 0), array + soft * (local - array), array).astype(np.float32)
 
 
-def paint(image: Tensor, mask: Tensor, contrast: str, generator: torch.Generator, white: float) -> tuple[Tensor, Tensor]:
+def paint(
+    image: Tensor, mask: Tensor, contrast: str, generator: torch.Generator, white: float
+) -> tuple[Tensor, Tensor]:
     """Paint lesions on a slice: image (1, Y, X) with white matter at `white`, mask (1, Y, X) bool of where.
 
     Returns the image and the mask of what was painted: only white matter takes a lesion, so that ventricles and cortex

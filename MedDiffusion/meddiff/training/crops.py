@@ -1,4 +1,4 @@
-"""Random augmented 3D crops with their labels from a prepared cache; batch k is the same on every machine."""
+"""Random windows of labelled 3D images: turned, scaled, bent, and recoloured."""
 
 from __future__ import annotations
 
@@ -6,27 +6,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
-
-class AugmentCrop(BaseModel):
-    """Random changes that keep a crop plausible: probabilities, degrees, relative sizes, voxels, network units."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    flip: tuple[float, float, float] = (0.0, 0.0, 0.5)  # (Z, Y, X): left and right look alike, top and bottom do not
-    affine: float = 0.8
-    rotate_degrees: float = 12.0
-    scale: float = 0.12
-    shear: float = 0.05
-    shift: float = 2.0
-    elastic: float = 1.5  # standard deviation of smooth displacements
-    gamma: float = 0.3
-    gain: float = 0.2
-    offset: float = 0.1
-    noise: float = 0.08
+from .plan import AugmentCrop
 
 
 def window(array: Tensor, size: Sequence[int], corner: Sequence[int], fill: float = 0.0) -> Tensor:
@@ -41,7 +24,9 @@ def window(array: Tensor, size: Sequence[int], corner: Sequence[int], fill: floa
     return out
 
 
-def place(image: Tensor, labels: Tensor, size: Sequence[int], change: AugmentCrop, g: torch.Generator) -> tuple[Tensor, Tensor]:
+def place(
+    image: Tensor, labels: Tensor, size: Sequence[int], change: AugmentCrop, g: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """A random window (C, *size) of an image and of its labels (*size), sometimes turned, scaled and bent."""
     shape, random = labels.shape, torch.rand(8, generator=g).tolist()
     room = [n - s for n, s in zip(shape, size, strict=True)]

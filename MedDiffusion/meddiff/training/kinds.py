@@ -1,13 +1,20 @@
-"""Which lesson a plan is about, by its `kind`."""
+"""Which lesson a plan is about, by its `kind`, and how its images are prepared."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import choose
+from safetensors import SafetensorError, safe_open
+
+from ..errors import BadInput, choose
+from .cases import CaseCache, prepare_cases
 from .latent import AutoencoderLesson, LatentLesson
 from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
+from .plan import Plan, SegmentPlan
+from .prepare import prepare as prepare_slices
+from .segment import MedSegDiffLesson, SegmenterLesson, UNetLesson
 from .slices import SliceCache
 
 LESSONS: dict[str, Callable[[SliceCache], Lesson]] = {
@@ -19,7 +26,32 @@ LESSONS: dict[str, Callable[[SliceCache], Lesson]] = {
 }
 
 
+SEGMENTERS: dict[str, Callable[[CaseCache], Lesson]] = {
+    "segmenter": SegmenterLesson,
+    "unet": UNetLesson,
+    "medsegdiff": MedSegDiffLesson,
+}
+
+
+def prepare(plan: Plan | SegmentPlan, data: Path, cache: Path, say: Callable[[str], None]) -> str:
+    """Write the cache file of a plan from the train split; returns what is in it, in words. Raises BadInput."""
+    if isinstance(plan, SegmentPlan):
+        return f"{prepare_cases(plan, data, cache, say)} cases"
+    return f"{prepare_slices(plan, data, cache, say)} slices"
+
+
 def lesson(cache: Path) -> Lesson:
     """The lesson in a cache file of `meddiff train prepare`; raises BadInput."""
-    slices = SliceCache(cache)
-    return LESSONS[choose(slices.plan.kind, LESSONS, "kind of plan")](slices)
+    kind = _kind(cache)
+    if kind in SEGMENTERS:
+        return SEGMENTERS[kind](CaseCache(cache))
+    return LESSONS[choose(kind, LESSONS, "kind of plan")](SliceCache(cache))
+
+
+def _kind(cache: Path) -> str:
+    """What the plan in a cache file says of its kind; that of the first plans, which say nothing, is "prior"."""
+    try:
+        with safe_open(cache, framework="pt") as file:
+            return str(json.loads((file.metadata() or {})["plan"]).get("kind", "prior"))
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(f"{cache} is not a cache made by `meddiff train prepare`: {error}") from None

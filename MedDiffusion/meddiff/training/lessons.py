@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Lesson(Protocol):
 
 
 class Slices:
-    """The base of the lessons on slices: the network of the plan, started from another model's weights if it says so."""
+    """The base of the lessons on slices: the network of the plan, started from another model if it says so."""
 
     def __init__(self, cache: SliceCache):
         self.cache, self.plan = cache, cache.plan
@@ -98,7 +98,7 @@ class ClassifierLesson(Slices):
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         batch = self.cache.batch(step, states={HEALTHY: 1.0, DISEASED: 1.0})
         x, times, _ = self.noised(batch, step)
-        assert isinstance(network, NoisedClassifier)  # noqa: S101 - the plan says so
+        network = cast(NoisedClassifier, network)
         votes = network.votes(x.to(device), times.to(device), Condition(label=batch.labels.to(device)))
         masks = pad_to_multiple(batch.masks.to(device), network.multiple)[0]
         places = functional.max_pool2d(masks, network.multiple)

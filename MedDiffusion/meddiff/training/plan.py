@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import BadInput, choose
 
 PLANS = Path(__file__).parent / "plans"
+SEGMENTERS = ("segmenter", "unet", "medsegdiff")  # of SegmentPlan
 Kind = Literal["prior", "classifier", "denoiser", "autoencoder", "latent"]
 
 
@@ -107,13 +108,60 @@ class Plan(Course):
         return self
 
 
-def read_plan(name_or_path: str) -> Plan:
+class AugmentCrop(_Strict):
+    """Random changes that keep a crop plausible: probabilities, degrees, relative sizes, voxels, network units."""
+
+    flip: tuple[float, ...] = (0.0, 0.0, 0.5)  # (Z, Y, X): left and right may look alike, top and bottom do not
+    affine: float = 0.8
+    rotate_degrees: float = 12.0
+    scale: float = 0.12
+    shear: float = 0.05
+    shift: float = 2.0
+    elastic: float = 1.5  # standard deviation of smooth displacements
+    gamma: float = 0.3
+    gain: float = 0.2
+    offset: float = 0.1
+    noise: float = 0.08
+
+
+class FitCrops(Optimisation):
+    """How crops are drawn, and what the loss weighs."""
+
+    crop: tuple[int, int, int]  # voxels (Z, Y, X)
+    dice_weight: float = Field(1.0, ge=0)
+    coarse_weight: float = Field(10.0, ge=0)  # of the map beside a MedSegDiff (Wu 2023)
+    augment: AugmentCrop = AugmentCrop()
+
+
+class Labelled(_Strict):
+    """Some images (a pattern below the data folder), one of each channel, and the pattern of their label maps; in these
+    and in the `others`, {name} stands for the file's name and {stem} for what comes before its last underscore."""
+
+    files: str
+    others: tuple[str, ...] = ()
+    labels: str
+    weight: float = Field(1.0, gt=0)
+
+
+class SegmentPlan(Course):
+    """A model that segments: images and their label maps, in which 0 is background and k the k-th of `segments`."""
+
+    kind: Literal["segmenter", "unet", "medsegdiff"]
+    spacing_mm: tuple[float, float, float]
+    segments: tuple[str, ...] = Field(min_length=1)
+    images: tuple[Labelled, ...] = Field(min_length=1)
+    training: FitCrops
+
+
+def read_plan(name_or_path: str) -> Plan | SegmentPlan:
     """A plan of this package by its name, or a JSON file; raises BadInput for anything else or unknown keys."""
     path = Path(name_or_path)
     if path.suffix != ".json":
         path = PLANS / f"{choose(name_or_path, (p.stem for p in PLANS.glob('*.json')), 'training plan')}.json"
     try:
-        return Plan.model_validate(json.loads(path.read_text()))
+        told = json.loads(path.read_text())
+        kind = told.get("kind") if isinstance(told, dict) else None
+        return (SegmentPlan if kind in SEGMENTERS else Plan).model_validate(told)
     except OSError as error:
         raise BadInput(f"cannot read the plan {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:

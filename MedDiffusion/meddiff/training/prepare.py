@@ -27,12 +27,13 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     """Write `cache` (.safetensors: float16 slices (N, Y, X) of each image, JSON plan and fingerprint); count slices.
 
     Where the plan paints lesions, `images` are healthy, real lesions filled; `seen` and `masks` are the slices as they
-    came and where their lesions lie; `shapes` are masks to paint. Only files whose split in the folder's `manifest.csv` is `split` are used. Raises BadInput where nothing is left.
+    came and where their lesions lie; `shapes` are masks to paint. Only files whose split in the folder's `manifest.csv`
+    is `split` are used. Raises BadInput where nothing is left.
     """
     tensors: dict[str, torch.Tensor] = {}
     rows: list[dict[str, object]] = []
     for source in plan.images:
-        for path in _files(source.files, data, split):
+        for path in listed(source.files, data, split):
             stacks = _stacks(plan, source, path)
             stack = stacks["images"]
             if not len(stack):
@@ -60,7 +61,8 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     return sum(len(t) for t in tensors.values())
 
 
-def _files(pattern: str, data: Path, split: str) -> list[Path]:
+def listed(pattern: str, data: Path, split: str) -> list[Path]:
+    """The files of a pattern below the data folder that its manifest has in `split`, sorted; raises BadInput."""
     manifest = data / "manifest.csv"
     if not manifest.is_file():
         raise BadInput(f"{manifest} is missing; it names the split (train or test) of every file")
@@ -105,7 +107,7 @@ def _lesions(source: Source, path: Path) -> np.ndarray | None:
 def _shapes(plan: Plan, data: Path, split: str) -> dict[str, torch.Tensor]:
     """The slices with lesions of every label map that the plan names, by number."""
     found = {}
-    for path in _files(plan.shapes, data, split) if plan.shapes else []:
+    for path in listed(plan.shapes, data, split) if plan.shapes else []:
         stack = _slices((canonical(read(path))[0].array > 0).astype(np.uint8), plan)
         stack = stack[stack.sum(axis=(1, 2)) >= SMALLEST]
         found[f"shapes.{len(found):03d}"] = torch.from_numpy(np.ascontiguousarray(stack))
