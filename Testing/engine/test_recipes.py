@@ -385,6 +385,14 @@ def test_parameters_are_read_from_the_signature() -> None:
     assert set(RECIPES["dps"].parameters) == {"steps", "zeta"}
 
 
+@pytest.mark.parametrize(("given", "kept"), [(True, True), (0, False), (1.0, True)])
+def test_a_switch_is_on_or_off(given: Any, kept: bool) -> None:
+    contrast = find_recipe("counterfactual").parameters["contrast"]
+    assert contrast.check(given) is kept and contrast.to_dict()["kind"] == "bool"
+    with pytest.raises(BadInput, match="contrast must be true or false, got 'no'"):
+        contrast.check("no")
+
+
 def test_a_name_is_taken_once() -> None:
     def run(*, steps: Annotated[int, Between(1, 2, "steps")] = 1) -> None: ...
 

@@ -16,7 +16,7 @@ from meddiff.levels import CLEAN, Level
 from meddiff.noises import gaussian
 from meddiff.operators import Downsample
 from meddiff.prior import Condition, Prior
-from meddiff.sampling import Progress, Run, diffuse, drain, invert, renoise, repaint_path, sample
+from meddiff.sampling import Progress, Run, diffuse, drain, invert, renoise, repaint_path, sample, stage
 from meddiff.solvers import DDIM, Step
 
 VP = SCHEDULES["vp"]
@@ -87,6 +87,30 @@ def test_closing_a_run_ends_it() -> None:
     assert counter.calls == 2
     with pytest.raises(StopIteration):
         next(run)
+
+
+def test_stages_count_as_one_run_and_end_together() -> None:
+    closed = []
+
+    def part(value: str) -> Run[str]:
+        try:
+            for step in (1, 2):
+                yield Progress(step, 2, CLEAN, None)
+            return value
+        finally:
+            closed.append(value)
+
+    def whole() -> Run[str]:
+        first = yield from stage(part("a"), 0, 4)
+        return first + (yield from stage(part("b"), 2, 4))
+
+    seen = list[Progress]()
+    assert drain(whole(), seen.append) == "ab" and closed == ["a", "b"]
+    assert [(p.step, p.of) for p in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    run = whole()
+    next(run), next(run), next(run)
+    run.close()
+    assert closed == ["a", "b", "a", "b"]
 
 
 def test_nothing_runs_before_the_first_pull() -> None:
