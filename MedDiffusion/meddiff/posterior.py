@@ -104,7 +104,7 @@ def posterior(
             noise = Gaussian([seed_of(seed, int(row), k) for row in rows])
             return recipe.run(prior, data, noise=noise, cond=cond, **settings)
 
-        moments = yield from _shift(ensemble(member, samples), number, len(groups), before)
+        moments = yield from in_turn(ensemble(member, samples), number, len(groups), before)
         mean[rows] = scaling.inverse(moments.mean.cpu())
         spread[rows] = scaling.inverse_spread(calibrated(moments.spread.cpu(), calibration))
         rest = data.y - data.operator(moments.mean)
@@ -172,7 +172,7 @@ def waiting(step: int, of: int) -> Progress:
     return Progress(step, of, CLEAN, None)
 
 
-def _shift(run: Run[Moments], number: int, count: int, before: int) -> Run[Moments]:
+def in_turn(run: Run[Moments], number: int, count: int, before: int) -> Run[Moments]:
     """Progress of one group of slices as progress of the whole volume."""
     while True:
         try:

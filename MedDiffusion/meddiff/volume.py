@@ -156,7 +156,7 @@ def write(
         raise BadInput(f"the folder {path.parent} does not exist; create it or choose another")
     part = path.with_name(path.name[: -len(extension)] + ".part" + extension)
     try:
-        image = _image(volume)
+        image = to_image(volume)
         for key, value in (metadata or {}).items():
             image.SetMetaData(key, value)
         sitk.WriteImage(image, str(part), useCompression=compress)
@@ -193,7 +193,7 @@ def _reason(error: Exception) -> str:
     return lines[-1].split("): ")[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__
 
 
-def _image(volume: Volume) -> Any:
+def to_image(volume: Volume) -> Any:
     """The SimpleITK image; bool and half precision, which ITK lacks, are widened."""
     import SimpleITK as sitk
 
@@ -279,7 +279,7 @@ def _sample(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
         imag = _sample(volume.with_array(np.imag(volume.array)), grid, interpolation, 0.0)
         return grid.with_array((real.array + 1j * imag.array).astype(volume.array.dtype))
     kind = volume.array.dtype if interpolation == "nearest" else np.result_type(volume.array, np.float32)
-    image = _image(volume.with_array(volume.array.astype(kind, copy=False)))
+    image = to_image(volume.with_array(volume.array.astype(kind, copy=False)))
     # Row i holds how many old voxels along axis i one new voxel spans; the variance is Cardoso's (MICCAI 2015).
     span = np.abs(np.linalg.solve(volume.affine[:3, :3], grid.affine[:3, :3])).max(axis=1)
     variance = np.maximum(span**2 - 1, 0) / (8 * np.log(2))
