@@ -168,7 +168,7 @@ def test_a_wrong_import_is_found(sources: dict[str, str], complaint: str) -> Non
         {"job": "from meddiff import __version__", "__init__": "from .job import run"},
         {"recipes": "from . import a", "recipes.a": "import meddiff.registry", "registry": "f = lambda: 1"},
         {"recipes": "from .. import registry", "registry": "def f():\n    from . import recipes"},
-        {"prior": "if TYPE_CHECKING:\n    from .spaces import Space", "spaces": "from .prior import Prior"},
+        {"prior": "if TYPE_CHECKING:\n    from .masks import Mask", "masks": "from .prior import Prior"},
         {"volume": "import slicer_like, numpy"},
     ],
 )
