@@ -168,6 +168,20 @@ class Calibration(Part):
     code_version: Text
 
 
+class Segment(Part):
+    """A structure that the model segments: its name, its code (scheme, value, meaning) and its colour (0 to 1)."""
+
+    name: Text
+    code: tuple[Text, Text, Text] | None = None
+    colour: tuple[float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Segment:
+        if self.colour is not None and not all(0 <= part <= 1 for part in self.colour):
+            raise ValueError("red, green and blue from 0 to 1")
+        return self
+
+
 class Healthy(Part):
     """What is still healthy to a recipe: by label, the anomaly map (network units, smoothed) that this quantile of
     healthy tissue stays below. `limits`, by label, are what the recipe itself needs to know of healthy images (`low`
@@ -220,17 +234,35 @@ class Card(Part):
     intended_use: Text
     limitations: Text
     healthy: dict[Name, Healthy] = {}  # by recipe
+    segments: tuple[Segment, ...] = ()  # label 1, 2, ... of what a model for segmentation finds; 0 is the background
+    window: tuple[PositiveInt, ...] = ()  # voxels ((Z,) Y, X) that the network saw at a time; empty: whole images
     companions: dict[Name, Id] = {}  # other models that some of the recipes need, by their part in it
     files: dict[FileName, FileEntry]
 
     @model_validator(mode="after")
     def _check(self) -> Card:
+        if self.segments and self.window and len(self.window) != len(self.spacing_mm):
+            raise ValueError(f"a window of {len(self.spacing_mm)} sizes, as many as the spacing has")
         if self.schedule is None and self.predicts not in ("image", "label"):
             raise ValueError(f"a schedule, since the network predicts {self.predicts}")
         return self
 
 
-_PARTS = (Card, Named, Channel, Latent, Labels, Covariate, DataSet, Training, Quality, Calibration, Healthy, FileEntry)
+_PARTS = (
+    Card,
+    Named,
+    Channel,
+    Latent,
+    Labels,
+    Covariate,
+    DataSet,
+    Training,
+    Quality,
+    Calibration,
+    Segment,
+    Healthy,
+    FileEntry,
+)
 _KEYS = sorted({key for part in _PARTS for key in part.model_fields})
 
 

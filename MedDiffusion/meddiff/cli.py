@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import bench, console, jobs, methods, models, train
+from .commands import bench, console, jobs, methods, models, segment, train
 from .errors import BadInput, Cancelled, hint
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(jobs.reconstruct)
+app.command()(segment.segment)
 app.command()(jobs.demo)
 app.command()(jobs.run)
 app.command()(methods.methods)

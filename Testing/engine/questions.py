@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from classes import Classes
 from gaussians import SCHEDULES, Counter, Normal, white, wiener
 from states import world
 from torch import Tensor
 
+from meddiff.codes import CODES
 from meddiff.coils import simulate_sensitivities
 from meddiff.masks import cartesian_random
 from meddiff.multicoil import MultiCoil
@@ -19,6 +21,7 @@ from meddiff.operators import Fourier, Operator
 from meddiff.prior import Condition, Prior
 from meddiff.recipes.anomaly import Subject
 from meddiff.recipes.reconstruct import Measured
+from meddiff.recipes.segment import Pictured
 from meddiff.registry import Recipe
 from meddiff.sampling import Run
 from meddiff.spaces import Pixel
@@ -131,7 +134,39 @@ def anomaly(state: str) -> Question:
     )
 
 
+# ---------------------------------------------------------------- segment
+
+
+def segment(dims: int, code: str) -> Question:
+    """Voxels of three classes, each on its own, with chances that the image tells; the denoiser knows them."""
+    truth = Classes(code)
+    size = (6, 7, 5)[:dims]
+
+    def data(batch: int, counter: Counter) -> Pictured:
+        image = white(1, 1, *size, seed=5).expand(batch, -1, *size)
+
+        def one_pass(x: Tensor) -> Tensor:
+            counter.calls += 1
+            return truth.chances(x).log()
+
+        first = truth.chances(image[:1])
+        return Pictured(image, torch.arange(batch), 3, code, first, one_pass, lambda x: truth.chances(x).log())
+
+    return Question(
+        prior=truth.prior(SCHEDULES["cosine"]),
+        data=data,
+        inputs=lambda data: [data.image, data.first, data.members],
+        first=lambda data: data.first.expand(len(data.image), *data.first.shape[1:]),
+        fits=lambda method, data, x: bool((x >= 0).all() and (x.sum(1) - 1).abs().max() < 1e-5),
+        conditions=lambda data: [data.condition],
+        single=lambda data: replace(data, image=data.image.float(), first=data.first.float()),
+        apart=1e-3,
+        settings={"steps": 6},
+    )
+
+
 QUESTIONS: dict[str, dict[str, Question]] = {
     "reconstruct": {name: reconstruct(operator) for name, operator in PROBLEMS.items()},
+    "segment": {f"{dims}D, {code}": segment(dims, code) for dims in (2, 3) for code in CODES},
     "anomaly": {state: anomaly(state) for state in ("healthy", "diseased")},
 }

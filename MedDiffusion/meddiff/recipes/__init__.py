@@ -4,3 +4,4 @@ from . import reconstruct as reconstruct  # isort: skip
 from . import anomaly as anomaly  # isort: skip
 from . import anomaly_resampled as anomaly_resampled  # isort: skip
 from . import anomaly_simple as anomaly_simple  # isort: skip
+from . import segment as segment  # isort: skip

@@ -1,0 +1,112 @@
+"""Labelled images in one cache file, and random crops of them; batch k is the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import BadInput
+from ..files import whole
+from ..intensity import Intensity
+from ..noises import seed_of
+from ..volume import Volume, canonical, read, require_usable, same_grid
+from .crops import place, recolour
+from .plan import Labelled, SegmentPlan
+from .prepare import listed
+
+
+def prepare_cases(
+    plan: SegmentPlan, data: Path, cache: Path, say: Callable[[str], None], *, split: str = "train"
+) -> int:
+    """Write `cache` (.safetensors: float16 images (C, Z, Y, X) and uint8 labels (Z, Y, X) of each case, JSON plan and
+    fingerprint); count cases. Only files whose split in `manifest.csv` is `split` are used. Raises BadInput."""
+    tensors: dict[str, Tensor] = {}
+    rows: list[dict[str, object]] = []
+    for source in plan.images:
+        for path in listed(source.files, data, split):
+            key = f"{len(rows):04d}"
+            image, labels = read_case(plan, source, path, data)
+            tensors |= {f"images.{key}": torch.from_numpy(image), f"labels.{key}": torch.from_numpy(labels)}
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            about = {"file": path.relative_to(data).as_posix(), "sha256": digest, "weight": source.weight}
+            rows.append({"key": key, **about})
+    if not rows:
+        raise BadInput(f"no file of the split {split!r} was found below {data}; expected {plan.images[0].files}, ...")
+    say(f"{len(rows)} cases of {len(plan.segments)} segments")
+    with whole(cache) as part:
+        save_file(tensors, part, metadata={"plan": plan.model_dump_json(), "images": json.dumps(rows), "split": split})
+    return len(rows)
+
+
+def read_case(plan: SegmentPlan, source: Labelled, path: Path, data: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The channels of one case in network units (C, Z, Y, X), and its labels; raises BadInput."""
+
+    def beside(pattern: str) -> Path:
+        return data / pattern.format(name=path.name, stem=path.name.rsplit("_", 1)[0])
+
+    images = [_usable(plan, each) for each in (path, *map(beside, source.others))]
+    labels, _ = canonical(read(beside(source.labels)))
+    for other in (*images[1:], labels):
+        if not same_grid(other, images[0], 0.1):
+            raise BadInput(f"{path.name}: its label map or another channel lies on another grid; resample it first")
+    values = np.unique(labels.array)
+    if not np.isin(values, np.arange(len(plan.segments) + 1)).all():
+        raise BadInput(f"{path.name}: labels {values.tolist()}; the plan has 0 and 1 to {len(plan.segments)}")
+    scale = Intensity.from_dict(plan.intensity)
+    stack = np.stack([scale.fit(v.array).forward(v.array) for v in images])
+    return stack.astype(np.float16), labels.array.astype(np.uint8)
+
+
+def _usable(plan: SegmentPlan, path: Path) -> Volume:
+    volume, _ = canonical(read(path))
+    require_usable(volume, path.name)
+    if not np.allclose(volume.spacing, plan.spacing_mm, rtol=0.15):
+        raise BadInput(f"{path.name}: spacing {volume.spacing} mm, the plan wants {plan.spacing_mm} mm")
+    return volume
+
+
+class CropBatch(NamedTuple):
+    """Images (B, C, Z, Y, X), labels (B, Z, Y, X), and stratified uniform numbers (B,) for the levels."""
+
+    images: Tensor
+    labels: Tensor
+    uniform: Tensor
+
+
+class CaseCache:
+    """The cases of one cache file, drawn in proportion to the plan's weights; `chosen` keeps some of them alone."""
+
+    def __init__(self, path: Path, chosen: slice = slice(None)):
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                self.plan = SegmentPlan.model_validate_json(metadata["plan"])
+                self.rows = json.loads(metadata["images"])[chosen]
+                self.images = [file.get_tensor(f"images.{row['key']}").float() for row in self.rows]
+                self.labels = [file.get_tensor(f"labels.{row['key']}").long() for row in self.rows]
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
+        self._weights = torch.tensor([float(row["weight"]) for row in self.rows])
+
+    def batch(self, step: int, size: int | None = None) -> CropBatch:
+        """Batch number `step` of random crops."""
+        fit = self.plan.training
+        size = size or fit.batch
+        g = torch.Generator().manual_seed(seed_of(self.plan.seed, "batch", step))
+        pairs = []
+        for row in torch.multinomial(self._weights, size, replacement=True, generator=g).tolist():
+            image, labels = place(self.images[row], self.labels[row], fit.crop, fit.augment, g)
+            pairs.append((recolour(image, fit.augment, g), labels))
+        images, labels = (torch.stack(each) for each in zip(*pairs, strict=True))
+        # one uniform number in each of B equal bins: the loss of a batch then varies far less (Kingma 2021, VDM)
+        levels = (torch.arange(size) + torch.rand(size, generator=g)) / size
+        return CropBatch(images, labels, levels[torch.randperm(size, generator=g)])

@@ -1,0 +1,94 @@
+"""Lessons of segmentation: a denoiser of masks, its one-pass baseline, and MedSegDiff."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..codes import encode
+from ..errors import BadInput
+from ..levels import Schedule, make_schedule
+from ..networks import build
+from ..networks.medsegdiff import MedSegDiff
+from ..networks.segmenter import MaskDenoiser
+from ..noises import Gaussian, seed_of
+from ..prior import Condition
+from .cases import CaseCache, CropBatch
+
+
+class Cases:
+    """The base of the lessons on labelled images."""
+
+    def __init__(self, cache: CaseCache):
+        self.cache, self.plan = cache, cache.plan
+
+    def build(self) -> nn.Module:
+        return build(self.plan.network["name"], self.plan.network["arguments"])
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        if self.plan.schedule is None:
+            raise BadInput(f"the plan {self.plan.id} has no schedule; expected one, for a network that is told a level")
+        return make_schedule(self.plan.schedule["name"], **self.plan.schedule["arguments"])
+
+    def noised(self, batch: CropBatch, step: int, classes: int, code: str) -> tuple[Tensor, Tensor]:
+        """Coded masks x_t (B, C, *spatial) and their times (B,)."""
+        levels = self.schedule.levels
+        chosen = [levels[min(int(u * len(levels)), len(levels) - 1)] for u in batch.uniform.tolist()]
+        x0 = encode(batch.labels, classes, code)
+        eps = Gaussian([seed_of(self.plan.seed, "noise", step, k) for k in range(len(x0))])(x0)
+        pairs = zip(x0, eps, chosen, strict=True)
+        x = torch.stack([level.alpha * clean + level.sigma * noise for clean, noise, level in pairs])
+        return x, torch.tensor([level.time for level in chosen])
+
+    def wrong(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy and, as the plan weighs it, 1 - soft Dice of the segments (Milletari 2016), in float32."""
+        logits, weight = logits.float(), self.plan.training.dice_weight
+        return functional.cross_entropy(logits, labels) + (weight * soft_dice_loss(logits, labels) if weight else 0)
+
+
+class UNetLesson(Cases):
+    """One pass, image to mask (Ronneberger 2015; Isensee 2021 for the loss)."""
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        batch = self.cache.batch(step)
+        return self.wrong(network(batch.images.to(device)), batch.labels.to(device))
+
+
+class SegmenterLesson(Cases):
+    """Mask diffusion (Wolleb 2022) with the clean mask as its target: the loss of the baseline, for every noise level
+    alike, on the classes that the network sees in the noisy mask and the image."""
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        network, batch = cast(MaskDenoiser, network), self.cache.batch(step)
+        x, times = self.noised(batch, step, network.classes, network.code)
+        logits = network.logits(x.to(device), times.to(device), Condition(concat=batch.images.to(device)))
+        return self.wrong(logits, batch.labels.to(device))
+
+
+class MedSegDiffLesson(Cases):
+    """MedSegDiff (Wu 2023, eq. 6): the loss of the sample, and ten times the squared error of the coarse map."""
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        network, batch = cast(MedSegDiff, network), self.cache.batch(step)
+        x, times = self.noised(batch, step, network.classes, network.code)
+        labels = batch.labels.to(device)
+        logits, coarse = network.logits(x.to(device), times.to(device), Condition(concat=batch.images.to(device)))
+        error = coarse.float().softmax(1) - one_hot(labels, network.classes)
+        return self.wrong(logits, labels) + self.plan.training.coarse_weight * error.square().mean()
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """(B, *spatial) as (B, K, *spatial) of 0 and 1."""
+    return functional.one_hot(labels, classes).movedim(-1, 1).float()
+
+
+def soft_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 - the mean over images and segments of 2 sum(p t) / (sum p + sum t) (Milletari 2016, V-Net, with sums of p
+    instead of squares), the background left out; one voxel more in both, so that nothing found of nothing is 1."""
+    p, t = logits.softmax(1)[:, 1:].flatten(2), one_hot(labels, logits.shape[1])[:, 1:].flatten(2)
+    return 1 - ((2 * (p * t).sum(2) + 1) / (p.sum(2) + t.sum(2) + 1)).mean()
