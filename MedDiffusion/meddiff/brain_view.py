@@ -19,7 +19,7 @@ from .reconstruction import check_domain, magnitude
 from .tiling import slices
 from .volume import Restore, Volume, canonical, require_usable, resample_like, same_grid
 
-THICK = 2.5  # times the spacing within a slice
+THICK = 3.5  # times the spacing within a slice
 MARGIN = 8  # voxels of background around the brain that the network sees
 
 
