@@ -138,7 +138,7 @@ def test_the_contrast_is_the_difference_of_the_expectations(against: str) -> Non
     """d - h = (m_d - m_h) s^2 / (a^2 v + s^2) at each level, whatever the noise: with little of it in the image, the
     null state knows what it sees."""
     where = white_world()
-    given = {"levels": 5, "draws": 1, "high": 0.4, "low": 0.1, "against": against}
+    given = {"levels": 5, "draws": 1, "high": 0.4, "low": 0.1, "against": against, "measure": "difference"}
     found = twin("diffusion-contrast", where=where, **given)
     prior = where.prior(VP)
     path = prior.path(5, VP.fraction(0.4), "log-snr", VP.fraction(0.1))[:-1]
@@ -148,23 +148,24 @@ def test_the_contrast_is_the_difference_of_the_expectations(against: str) -> Non
 
 
 def test_the_likelihood_is_what_disease_explains_of_the_healthy_error() -> None:
-    """The error of a state is g (x - m) and some noise, g = s^2 / (a^2 v + s^2): two opposite draws leave
-    r^2 = mean(g^2) ((x - m_h)^2 - (x - m_d)^2), and nothing where disease explains less."""
+    """x - h = g (x - m) and some noise, g = s^2 / (a^2 v + s^2): two opposite draws leave, with the mean of g over the
+    levels, r^2 = g^2 ((x - m_h)^2 - (x - m_d)^2), and nothing where disease explains less."""
     where = white_world()
     found = twin("diffusion-contrast", where=where, levels=4, draws=2, measure="likelihood")
     path = where.prior(VP).path(4, VP.fraction(1.0), "log-snr", VP.fraction(0.2))[:-1]
-    weight = sum((t.sigma**2 / (t.alpha**2 * 0.01 + t.sigma**2)) ** 2 for t in path) / 4
-    gain = weight * ((SICK - where.healthy.mean) ** 2 - (SICK - where.diseased.mean) ** 2)
-    torch.testing.assert_close(SICK - found, gain.clamp_min(0).sqrt(), rtol=0, atol=1e-9)
+    share = sum(t.sigma**2 / (t.alpha**2 * 0.01 + t.sigma**2) for t in path) / 4
+    gain = (SICK - where.healthy.mean) ** 2 - (SICK - where.diseased.mean) ** 2
+    torch.testing.assert_close(SICK - found, share * gain.clamp_min(0).sqrt(), rtol=0, atol=1e-9)
 
 
 def test_more_draws_come_nearer_to_the_mean() -> None:
     where = white_world(spread=4.0)  # now the noise does not cancel in the difference
 
     def apart(draws: int) -> Tensor:
-        return (twin("diffusion-contrast", where=where, draws=draws, levels=2, seed=1) - exact).abs().mean()
+        return (twin("diffusion-contrast", draws=draws, seed=1, **given) - exact).abs().mean()
 
-    exact = twin("diffusion-contrast", where=where, draws=64, levels=2, seed=2)
+    given: dict[str, Any] = {"where": where, "levels": 2, "measure": "difference"}
+    exact = twin("diffusion-contrast", draws=64, seed=2, **given)
     assert apart(2) < 0.1 * apart(1)  # the second is the negative of the first, and the mean is affine
     assert apart(3) < apart(1)
 

@@ -132,26 +132,29 @@ def diffusion_contrast(
     high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 1.0,
     low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.2,
     against: Annotated[str, OneOf(("diseased", "null"), "what healthy is compared with")] = "diseased",
-    measure: Annotated[str, OneOf(("difference", "likelihood"), "how the two expectations are compared")] = (
-        "difference"
+    measure: Annotated[str, OneOf(("likelihood", "difference"), "how the two expectations are compared")] = (
+        "likelihood"
     ),
 ) -> Run[Tensor]:
-    """With h = E[x0 | x_t, healthy] and d = E[x0 | x_t, diseased] of the same x_t, averaged over levels and noise:
-    the residual is mean(d - h), in which errors of reconstruction cancel, or the part of the healthy error that disease
-    explains, r^2 = mean((x - h)^2 - (x - d)^2), the log-likelihood ratio of Li 2023 (eq. 5) at one pixel."""
-    schedule, x = prior.schedule, data.image
+    """h = E[x0 | x_t, healthy] and d = E[x0 | x_t, diseased] of the same x_t, both averaged over levels and noise. The
+    residual is d - h, in which errors of reconstruction cancel, or that part of the healthy error that disease
+    explains, r^2 = (x - h)^2 - (x - d)^2: twice the log-likelihood ratio of two Gaussians around them (Li 2023, eq. 5,
+    at one pixel)."""
+    schedule, x, of = prior.schedule, data.image, levels * draws
     path = prior.path(levels, schedule.fraction(high), "log-snr", schedule.fraction(min(low, high / 2)))[:-1]
-    shift, gain, z = torch.zeros_like(x), torch.zeros_like(x), x
+    healthy, diseased, z = torch.zeros_like(x), torch.zeros_like(x), x
     for i, level in enumerate(path):
         for k in range(draws):
             z = -z if k % 2 else noise(x)
             noised = level.alpha * x + level.sigma * z
-            h = prior.denoise(noised, level, data.tell("healthy"))
-            d = prior.denoise(noised, level, data.tell(against))
-            shift, gain = shift + (d - h), gain + (x - h) ** 2 - (x - d) ** 2
-            yield Progress(i * draws + k + 1, levels * draws, level, h)
-    shift, gain = shift / (levels * draws), gain / (levels * draws)
-    return x - (shift if measure == "difference" else shift.sign() * gain.clamp_min(0).sqrt())
+            x0 = prior.denoise(noised, level, data.tell("healthy"))
+            healthy = healthy + x0 / of
+            diseased = diseased + prior.denoise(noised, level, data.tell(against)) / of
+            yield Progress(i * draws + k + 1, of, level, x0)
+    if measure == "difference":
+        return x - (diseased - healthy)
+    explained = (x - healthy) ** 2 - (x - diseased) ** 2
+    return x - (diseased - healthy).sign() * explained.clamp_min(0).sqrt()
 
 
 @recipe(
