@@ -54,6 +54,7 @@ Spdx = Annotated[
     str, _like(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*", "an SPDX licence expression such as 'CC-BY-4.0'")
 ]
 Json = dict[str, JsonValue]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Part(BaseModel):
@@ -173,13 +174,7 @@ class Segment(Part):
 
     name: Text
     code: tuple[Text, Text, Text] | None = None
-    colour: tuple[float, float, float] | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Segment:
-        if self.colour is not None and not all(0 <= part <= 1 for part in self.colour):
-            raise ValueError("red, green and blue from 0 to 1")
-        return self
+    colour: tuple[Share, Share, Share] | None = None
 
 
 class Healthy(Part):
@@ -241,8 +236,6 @@ class Card(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Card:
-        if self.segments and self.window and len(self.window) != len(self.spacing_mm):
-            raise ValueError(f"a window of {len(self.spacing_mm)} sizes, as many as the spacing has")
         if self.schedule is None and self.predicts not in ("image", "label"):
             raise ValueError(f"a schedule, since the network predicts {self.predicts}")
         return self

@@ -139,6 +139,8 @@ def segment_names(model: Model) -> tuple[str, ...]:
         raise BadModel(
             f"{model.card.id} has {len(names)} segments, and a network of {classes} classes; expected one more"
         )
+    if model.card.window and len(model.card.window) != len(model.card.spacing_mm):
+        raise BadModel(f"{model.card.id} has a window {model.card.window}; expected {len(model.card.spacing_mm)} sizes")
     return names
 
 

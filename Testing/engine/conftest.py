@@ -89,6 +89,8 @@ def card_data() -> dict[str, Any]:
         "citation": "Doe et al. 2026",
         "intended_use": "Research.",
         "limitations": "Not for diagnosis.",
+        "segments": [{"name": "Lesion", "code": ["SCT", "52988006", "Lesion"], "colour": [1.0, 0.5, 0.0]}],
+        "window": [64, 48],
         "files": {},
     }
 
