@@ -20,6 +20,7 @@ from .volume import Volume, canonical, read
 CONTRASTS = ("FLAIR", "T2", "T1")
 BRIGHTER = {"FLAIR": True, "T2": True, "T1": False}  # lesions of multiple sclerosis, compared with white matter
 PERSONS = {"test": "brain_ms_mni/patient07", "train": "brain_ms_mni/patient19"}
+REAL, PAINTED = "lesions", "simulated"  # what the lesions of a case are
 SHAPES = "brain_ms_lesion_masks"
 BRAIN = 0.05  # of the field of view: slices with less brain are left out, as in training
 NEAR = 5  # voxels around real lesions: no lesion is painted there, and no change there counts as one of healthy tissue
@@ -77,7 +78,7 @@ def patient(data: Path, contrast: str, split: str = "test", step: int = 1, count
         parts, wanted = np.array_split(rows, 3), (count // 3, count - 2 * (count // 3), count // 3)
         starts = [(len(part) - size) // 2 for part, size in zip(parts, wanted, strict=True)]
         rows = np.concatenate([p[s : s + n] for p, s, n in zip(parts, starts, wanted, strict=True)])
-    return Case("lesions", contrast, _rows(image, rows, step), truth[rows], np.zeros_like(truth[rows]))
+    return Case(REAL, contrast, _rows(image, rows, step), truth[rows], np.zeros_like(truth[rows]))
 
 
 def simulated(data: Path, contrast: str, split: str = "test", count: int = 40) -> Case:
@@ -93,7 +94,7 @@ def simulated(data: Path, contrast: str, split: str = "test", count: int = 40) -
         rows.append(row)
     # the slices lie far apart, so that nothing that looks at neighbours mixes them
     apart = Volume(np.stack(painted), (*image.spacing[:2], 20.0), image.origin, image.direction)
-    return Case("simulated", contrast, apart, np.stack(truths), around[rows], planar=True)
+    return Case(PAINTED, contrast, apart, np.stack(truths), around[rows], planar=True)
 
 
 def person(data: Path, what: str, split: str) -> Volume:

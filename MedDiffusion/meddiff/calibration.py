@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from . import __version__
+from .anomaly_cases import REAL
 from .bench import CONTRASTS, TRAIN, Case, central_slices
 from .card import Calibration, Quality
 from .errors import BadInput
@@ -58,7 +60,7 @@ def read_quality(report: Path, folder: Path) -> list[Quality]:
     """The figures of our recipes in a report of `meddiff bench`; raises BadInput for that of another model."""
     try:
         told = json.loads(report.read_text(encoding="utf-8"))
-        rows = [row for row in told["rows"] if row.get("calls") and row.get("samples", 0) > 1]
+        rows = [row for row in told["rows"] if row.get("calls") and _tells(row)]
         weights, task = told["weights"], told["task"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{report} is no report of `meddiff bench`: {error}") from None
@@ -66,11 +68,20 @@ def read_quality(report: Path, folder: Path) -> list[Quality]:
         raise BadInput(f"{report} was measured with other weights than those in {folder}; run the benchmark again")
     about = {"command": f"meddiff bench {task}", "code_version": __version__}
     return [
-        Quality(dataset=f"test split, {row['case']}", metric=f"{name} of {row['recipe']}", value=row[name], **about)
+        Quality(dataset=f"test split, {row['case']}", metric=f"{name} of {_method(row)}", value=row[name], **about)
         for row in rows
-        for name in ("psnr", "ssim")
+        for name in ("psnr", "ssim", "auprc", "dice")
         if name in row
     ]
+
+
+def _tells(row: dict[str, Any]) -> bool:
+    """Whether a row belongs into a card: means of samples, and what was found of real lesions."""
+    return row["case"].endswith(REAL) if "auprc" in row else row.get("samples", 0) > 1
+
+
+def _method(row: dict[str, Any]) -> str:
+    return f"{row['recipe']}, {row['preset']}" if "auprc" in row else row["recipe"]
 
 
 def write_quality(folder: Path, rows: Sequence[Quality]) -> ModelFolder:

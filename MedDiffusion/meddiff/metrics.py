@@ -145,7 +145,7 @@ def lesion_recall_at(truth: Any, score: Any, false_positives_per_slice: float = 
     # and halving where exactly. There is nothing to count while fewer voxels are marked than may be false.
     good, bad = int(np.searchsorted(marked, limit, "right")) - 1, len(values)
     steps = np.searchsorted(marked, np.geomspace(max(limit, 1), marked[-1], int(25 * np.log(marked[-1])) + 2))
-    for i in np.unique(steps):
+    for i in np.unique(steps.clip(max=len(values) - 1)):
         if i > good and false(i) > limit:
             bad = int(i)
             break

@@ -56,7 +56,7 @@ def measure(model: Model, recipe: Recipe, cases: Sequence[Case], preset: str, sa
     for case in cases:
         found, seconds = look(case, replace(model, card=card), recipe.name, preset, samples=1)
         pairs.append((case, found))
-        say(f"{recipe.name}, {case}: {seconds / 60:.1f} min")
+        say(f"{recipe.name}, {case}: {seconds:.0f} s")
     quantile, levels = choose_levels(pairs)
     smoothing = float(pairs[0][1].settings["smoothing"])
     command = f"meddiff train thresholds --method {recipe.name} --preset {preset}"

@@ -206,7 +206,8 @@ def test_the_command_goes_on_where_it_stopped(
     first = json.loads(out.read_text())["rows"]
     assert [row["recipe"] for row in first] == ["intensity-threshold"] and "AUPRC" in err
     code, _, err = cli(*arguments)
-    assert code == 0 and "T1 lesions, intensity-threshold" not in err
+    assert code == 0, err
+    assert "T1 lesions, intensity-threshold" not in err
     report = json.loads(out.read_text())
     rows = report["rows"]
     # latent-healing needs a companion that this model does not have
@@ -219,6 +220,11 @@ def test_the_command_goes_on_where_it_stopped(
     assert report["bars"] == bars(rows, "fast") and len(report["bars"]) == 2
     assert "T1 lesions, intensity-threshold" in cli(*arguments, "--again", "--method", "intensity-threshold")[2]
     assert cli(*arguments, "--method", "telepathy")[0] == 2
+    out.write_text(json.dumps(report))
+    assert cli("train", "quality", anomaly_model, out)[0] == 0
+    card = models.load("tiny-anomaly").card
+    told = {quality.metric: quality.value for quality in card.quality if quality.dataset == "test split, T1 lesions"}
+    assert told["auprc of counterfactual, fast"] == found["counterfactual"]["auprc"] and len(told) == 6
 
 
 def test_levels_of_healthy_tissue_are_found_and_sealed(data: Path, anomaly_model: Path, cli: Run) -> None:

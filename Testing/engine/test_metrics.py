@@ -184,6 +184,8 @@ def test_lesions_at_a_rate_of_false_positives() -> None:
         assert lesion_recall_at(truth, 0.01 * np.exp(score), rate) == recall
     assert lesion_recall_at(truth, np.ones_like(score)) == 0
     assert lesion_recall_at(truth, truth, 0) == 1
+    few = score * (score > 7)  # fewer voxels than may be false
+    assert lesion_recall_at(truth, few, 5.0) == 2 / 4
 
 
 @pytest.mark.parametrize("planar", [False, True])

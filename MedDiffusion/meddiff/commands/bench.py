@@ -148,7 +148,9 @@ def anomaly(
     best = None if quick else bench_anomaly.winner(rows, preset)
     if best:
         rows.append(bench_anomaly.whole_volume(data, model, device, best))
-    _show(rows, bench_anomaly.COLUMNS)
+    for case in dict.fromkeys(row["case"] for row in rows):
+        console.out.print()
+        _show([row for row in rows if row["case"] == case], bench_anomaly.COLUMNS, case)
     _finish("anomaly", bench.report("anomaly", loaded, rows, bench_anomaly.bars(rows, preset)), output)
 
 
@@ -180,11 +182,14 @@ COLUMNS |= {f"{name}{where}": "{:.2f}" for name in ("spearman", "coverage90") fo
 COLUMNS |= {"seconds_per_slice": "{:.2f}", "peak_gib": "{:.2f}", "relative_l2": "{:.4f}"}
 
 
-def _show(rows: list[Row], columns: Mapping[str, str] = COLUMNS) -> None:
-    table = console.table("case", "recipe", *(f">{name.replace('_', ' ')}" for name in columns))
+def _show(rows: list[Row], columns: Mapping[str, str] = COLUMNS, case: str = "") -> None:
+    """A table of all rows, or of those of one case, whose name stands in its head."""
+    names = (case,) if case else ("case", "recipe")
+    table = console.table(*names, *(f">{name.replace('_', ' ')}" for name in columns))
     for row in rows:
+        about = (f"{row['recipe']} ({row['preset']})",) if case else (row["case"], row["recipe"])
         cells = [form.format(row[name]) if name in row else "" for name, form in columns.items()]
-        table.add_row(row["case"], row["recipe"], *cells)
+        table.add_row(*about, *cells)
     console.out.print(table)
 
 
