@@ -24,7 +24,7 @@ from .posterior import in_turn, waiting
 from .prior import Prior
 from .recipes.anomaly import TASK, Subject
 from .reconstruction import Batch, Contrast, Preset
-from .registry import Between, OneOf, Recipe, find_recipe, recipes
+from .registry import Between, OneOf, Recipe, find_recipe, parameters_of, recipes
 from .sampling import Run, diffuse
 from .tiling import batches, stack
 from .volume import Volume
@@ -81,8 +81,8 @@ def detect(
     """
     recipe = find_recipe(method, TASK)
     settings = recipe.settings(parameters or {}, preset)
-    choose(polarity, POLARITIES, "polarity")
-    _check_threshold(threshold, level)
+    look = {"polarity": polarity, "structural": structural, "smoothing": smoothing}
+    _check({**look, "plane": plane, "threshold": threshold, "level": level, "minimum_volume": minimum_volume})
     _check_part(model, recipe)
     view = View.of(volume, model, plane, mask)
     if samples == 1:
@@ -102,8 +102,7 @@ def detect(
         moments = yield from in_turn(ensemble(member, samples), number, len(groups), before)
         twin[(rows, slice(None), *view.window)] = moments.mean.cpu()
         spread[(rows, slice(None), *view.window)] = moments.spread.cpu()
-    width = _width(model, recipe, smoothing)
-    look = {"polarity": polarity, "smoothing": width, "structural": structural}
+    look["smoothing"] = width = _width(model, recipe, smoothing)
     pixels = prod(s.stop - s.start + -(s.stop - s.start) % model.card.shape_multiple for s in view.window)
     found = judge(view, twin, spread, _limit(model, recipe, contrast, threshold, level, width), minimum_volume, look)
     told = {"contrast": contrast, "plane": plane, "samples": samples, "mask": "given" if mask is not None else "found"}
@@ -112,8 +111,13 @@ def detect(
     return replace(found, calls=calls, megapixels=seen * pixels / 1e6, settings={**settings, **told})
 
 
-def _check_threshold(threshold: str, level: float | None) -> None:
-    choose(threshold, THRESHOLDS, "threshold")
+def _check(options: Mapping[str, Any]) -> None:
+    """Raises BadInput for what would only be refused after all the computing."""
+    known = parameters_of(detect)
+    for name, value in options.items():
+        if value is not None:
+            known[name].check(value)
+    threshold, level = options["threshold"], options["level"]
     if (threshold == "fixed") != (level is not None):
         came = f"threshold {threshold!r} came {'without a level' if level is None else f'with the level {level:g}'}"
         raise BadInput(f"{came}; a level goes with the threshold 'fixed', and with no other")

@@ -89,7 +89,7 @@ def test_help_is_quick() -> None:
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("verb", [(), ("reconstruct",), ("methods",), ("models",), ("train",), ("run",), ("demo",)])
+@pytest.mark.parametrize("verb", [(), ("reconstruct",), ("anomaly",), ("methods",), ("models",), ("train",), ("run",), ("demo",)])
 def test_every_verb_has_help(cli: Run, verb: tuple[str, ...]) -> None:
     code, out, _ = cli(*verb, "--help")
     assert code == 0 and "Usage: meddiff" in out
@@ -179,7 +179,7 @@ def assert_refused(result: tuple[int, str, str], sentence: str, output: Path) ->
     [
         (("--acceleration", 0.5), "acceleration 0.5 came; expected at least 1"),
         (("--model", "tiny-brian"), "did you mean tiny-brain?"),
-        (("--method", "ddmn"), "did you mean ddnm?"),
+        (("--method", "ddmn"), "did you mean ddnm"),
         (("--pattern", "cartesian"), "did you mean cartesian-"),
         (("--contrast", "T1w"), "did you mean T1?"),
         (("--plane", "axal"), "did you mean axial or sagittal?"),

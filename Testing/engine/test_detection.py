@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import torch
 from meddiff import models
 from meddiff.brain_view import MARGIN, View
 from meddiff.card import Card
+from meddiff.commands.anomaly import anomaly
 from meddiff.detection import Detection, detect, find_contrast, gather
 from meddiff.errors import BadInput, Cancelled, Notice
 from meddiff.job import Job, run
@@ -401,3 +403,57 @@ def test_jobs_that_cannot_be_run(job: Job, changes: dict[str, Any], sentence: st
     with pytest.raises(BadInput, match=sentence):
         run(replace(job, **changes))
     assert not Path(job.output).exists()
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_gives_the_voxels_of_a_job(cli: Run, job: Job, tmp_path: Path) -> None:
+    image, here = job.inputs["volume"], run(job)
+    truth = str(here.outputs["lesions"])
+    call = ("anomaly", image, "-o", tmp_path / "cli", "--model", "tiny-anomaly", "--method", job.recipe)
+    more = ("--threshold", 0.3, "--smoothing", 0, "--contrast", "T1", "--reference", truth)
+    code, out, err = cli(*call, *more)
+    assert (code, err) == (0, "")
+    for name in ("healthy", "anomaly", "lesions"):
+        assert np.array_equal(read(tmp_path / "cli" / f"{name}.nrrd").array, read(here.outputs[name]).array)
+    assert "1 lesions of 0.04 cm3 above 0.300" in out and "Dice 1.000" in out and "lesions found 100%" in out
+    code, out, _ = cli("run", job_file(job, tmp_path), "--json")
+    assert code == 0 and json.loads(out)["figures"]["lesions"] == 1
+    assert "1 lesions" in cli("run", job_file(job, tmp_path))[1]
+
+
+def job_file(job: Job, tmp_path: Path) -> Path:
+    (tmp_path / "job.json").write_text(replace(job, output=str(tmp_path / "again")).to_json())
+    return tmp_path / "job.json"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--threshold", "outsu"), "did you mean otsu"),
+        (("--threshold", "-1"), "level must be between 0 and 10, got -1"),
+        (("--minimum-volume", "-1"), "minimum_volume must be between"),
+        (("--method", "classifier-guided"), "it can do: "),
+        (("--mask", "absent.nrrd"), "does not exist"),
+        (("--model", "tiny-anomyl"), "did you mean tiny-anomaly"),
+    ],
+)
+def test_the_command_line_refuses(
+    cli: Run, job: Job, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    image = job.inputs["volume"]
+    code, out, err = cli(
+        "anomaly", image, "-o", tmp_path / "cli", "--model", "tiny-anomaly", "--contrast", "T1", *arguments
+    )
+    assert (code, out) == (2, "") and err.startswith("Error: ") and sentence in err and err.count("\n") == 1
+    assert not (tmp_path / "cli").exists()
+
+
+def test_help_names_the_defaults_of_the_engine() -> None:
+    engine = {name: p.default for name, p in inspect.signature(detect).parameters.items()}
+    hints = get_type_hints(anomaly, include_extras=True)
+    for name in ("preset", "plane", "samples", "batch", "threshold", "polarity", "minimum_volume", "structural"):
+        assert f"default: {engine[name]}]" in hints[name].__metadata__[0].help, name
+    signature = inspect.signature(anomaly).parameters
+    assert signature["method"].default == engine["method"] and signature["seed"].default == engine["seed"]

@@ -20,7 +20,7 @@ LAYERS = [
     ["prior", "masks", "operators", "multicoil", "coils", "noises", "simplex"],
     ["warp", "volume", "intensity", "metrics", "counterfactuals", "devices", "fusion", "overlap", "presegment"],
     ["solvers", "guides", "baselines"],
-    ["sampling", "ensemble", "likelihood", "anomaly", "brain", "tiling", "windows", "spaces"],
+    ["sampling", "ensemble", "likelihood", "anomaly", "brain", "lesions", "tiling", "windows", "spaces"],
     ["networks.*", "card", "store", "models", "uncertainty"],
     ["recipes.*", "registry"],
     ["training.*"],

@@ -119,10 +119,12 @@ def report(result: Result, json_wanted: bool = False) -> None:
         rows.add_row(name, *("" if value is None else text.format(value) for value, text in values))
     if shown:  # of recorded data without a reference there is nothing to say
         out.print(rows)
-    made = result.provenance
-    say(
-        f"{figures['network_calls']:.0f} network calls a slice, data residual {figures['data_residual']:.1e}, "
-        f"{made['seconds']:.0f} s on {made['device']} in {made['precision']}"
-    )
+    ending(result, f", data residual {figures['data_residual']:.1e}")
+
+
+def ending(result: Result, told: str = "") -> None:
+    """What it took, and where the files are."""
+    made, calls = result.provenance, result.figures["network_calls"]
+    say(f"{calls:.0f} network calls a slice{told}, {made['seconds']:.0f} s on {made['device']} in {made['precision']}")
     folder = result.outputs["provenance"].parent
     say(f"{', '.join(path.name for path in result.outputs.values())} are in {folder.resolve()}")

@@ -13,7 +13,7 @@ from ..errors import BadInput
 from . import console
 
 ACQUISITION, RECORDED = "What is measured", "Raw k-space"
-PRIOR, MACHINE = "How it is reconstructed", "Where it runs"
+PRIOR, MACHINE = "How it is computed", "Where it runs"
 _option = console.option
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if need be.")]
@@ -150,8 +150,13 @@ def run(
 ) -> None:
     """Run a job from a file: the same voxels as from the panel, the console or the cluster."""
     from ..job import read_job
+    from ..registry import find_recipe
+    from . import anomaly, segment  # these import this module
 
-    console.report(console.execute(read_job(job)), as_json)
+    reports = {"anomaly": anomaly.report, "segment": segment.report}
+    made = read_job(job)
+    report = reports.get(find_recipe(made.recipe).task, console.report)
+    report(console.execute(made), as_json)
 
 
 def demo(
