@@ -129,7 +129,7 @@ def anomaly(state: str) -> Question:
         apart=1e-4,  # a healthy image is left alone, whatever the noise
         settings={
             **{"steps": 6, "levels": 3, "draws": 3, "passes": 2, "scale": 1.0, "jitter": 0.1, "measure": "likelihood"},
-            **{"counterfactual": True, "anoddpm": True},
+            **{"counterfactual": True, "anoddpm": True, "contrast": False},
         },
     )
 

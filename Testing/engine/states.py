@@ -13,7 +13,7 @@ from meddiff.levels import Level, Schedule
 from meddiff.prior import Condition, Prior
 from meddiff.recipes.anomaly import Subject
 
-STATES = ("null", "healthy", "diseased", "simplex")  # by class number
+STATES = ("null", "healthy", "diseased", "simplex", "restored")  # by class number
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,16 @@ class World:
         return self.log_densities(x, level).log_softmax(1)[:, STATES.index(state) - 1]
 
     def denoise(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
-        """E[x0 | x_t] in the state that each image is told to be in, or over both."""
+        """E[x0 | x_t] in the state that each image is told to be in, or over both; restored, a diseased image is what it
+        was before."""
         share = self.log_densities(x, level).softmax(1)
         if cond is not None and cond.label is not None:
-            told = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 0]], dtype=x.dtype)[cond.label]
+            told = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 0], [0, 1]], dtype=x.dtype)[cond.label]
             share = torch.where(cond.label[:, None] == 0, share, told)
         h, d = (share[:, n].reshape(-1, 1, 1, 1) for n in (0, 1))
-        return h * self.healthy.denoise(x, level) + d * self.diseased.denoise(x, level)
+        restored = 0 if cond is None or cond.label is None else (cond.label == 4).reshape(-1, 1, 1, 1)
+        added = restored * (self.diseased.mean - self.healthy.mean)
+        return h * self.healthy.denoise(x, level) + d * self.diseased.denoise(x, level) - added
 
     def prior(self, schedule: Schedule) -> Prior:
         return exact_prior(self.denoise, schedule)

@@ -158,6 +158,17 @@ def test_the_likelihood_is_what_disease_explains_of_the_healthy_error() -> None:
     torch.testing.assert_close(SICK - found, share * gain.clamp_min(0).sqrt(), rtol=0, atol=1e-9)
 
 
+def test_restoration_takes_away_what_was_added_and_nothing_else() -> None:
+    """Whatever the noise and the texture, in the contrast; without it what noise hides is lost, too."""
+    exact = WORLD.image("diseased") - 0.5 * WORLD.region
+    found = twin("restoration", levels=3, draws=1)
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
+    plain = twin("restoration", levels=3, draws=1, contrast=False)
+    assert (plain - exact).abs().mean() > 0.01
+    finer = twin("restoration", levels=3, draws=1, contrast=False, high=0.1, low=0.02)
+    assert (finer - exact).abs().mean() < 0.5 * (plain - exact).abs().mean()
+
+
 def test_more_draws_come_nearer_to_the_mean() -> None:
     where = white_world(spread=4.0)  # now the noise does not cancel in the difference
 

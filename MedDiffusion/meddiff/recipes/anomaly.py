@@ -121,7 +121,6 @@ def _counterfactual(
         "best": {"levels": 10, "draws": 4},
     },
 )
-@torch.no_grad()
 def diffusion_contrast(
     prior: Prior,
     data: Subject,
@@ -140,21 +139,75 @@ def diffusion_contrast(
     residual is d - h, in which errors of reconstruction cancel, or that part of the healthy error that disease
     explains, r^2 = (x - h)^2 - (x - d)^2: twice the log-likelihood ratio of two Gaussians around them (Li 2023, eq. 5,
     at one pixel)."""
-    schedule, x, of = prior.schedule, data.image, levels * draws
-    path = prior.path(levels, schedule.fraction(high), "log-snr", schedule.fraction(min(low, high / 2)))[:-1]
-    healthy, diseased, z = torch.zeros_like(x), torch.zeros_like(x), x
-    for i, level in enumerate(path):
-        for k in range(draws):
-            z = -z if k % 2 else noise(x)
-            noised = level.alpha * x + level.sigma * z
-            x0 = prior.denoise(noised, level, data.tell("healthy"))
-            healthy = healthy + x0 / of
-            diseased = diseased + prior.denoise(noised, level, data.tell(against)) / of
-            yield Progress(i * draws + k + 1, of, level, x0)
+    x, given = data.image, {"noise": noise, "levels": levels, "draws": draws, "high": high, "low": low}
+    healthy, diseased = yield from _expectations(prior, data, ("healthy", against), **given)
     if measure == "difference":
         return x - (diseased - healthy)
     explained = (x - healthy) ** 2 - (x - diseased) ** 2
     return x - (diseased - healthy).sign() * explained.clamp_min(0).sqrt()
+
+
+@recipe(
+    "restoration",
+    title="Restoration (DISYRE)",
+    task=TASK,
+    summary="The network was taught to see through noise what painted lesions hid; what it changes is the anomaly.",
+    paper="After Naval Marimont et al., ISBI 2024 (DISYRE), arXiv:2311.15453",
+    needs="a prior that was taught to restore images with painted lesions",
+    calls=(("levels", "draws"), ("levels", "draws", "contrast")),
+    presets={
+        "fast": {"levels": 3, "draws": 1},
+        "balanced": {"levels": 6, "draws": 2},
+        "best": {"levels": 10, "draws": 4},
+    },
+)
+def restoration(
+    prior: Prior,
+    data: Subject,
+    *,
+    noise: Gaussian,
+    levels: Levels = 6,
+    draws: Draws = 2,
+    high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 1.0,
+    low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.25,
+    contrast: Annotated[
+        bool, Between(0, 1, "compare with what is expected as it is: errors of denoising cancel")
+    ] = True,
+) -> Run[Tensor]:
+    """With r = E[healthy x0 | x_t] (told "restored") and d = E[x0 | x_t] (told "diseased"), averaged over levels and
+    noise: twin = image - (d - r), or r itself without `contrast` (Naval Marimont 2024, sec. 2.2, whose corruption is
+    synthetic anomalies alone; here it is these and noise)."""
+    given = {"noise": noise, "levels": levels, "draws": draws, "high": high, "low": low}
+    states = ("restored", "diseased") if contrast else ("restored",)
+    restored, *seen = yield from _expectations(prior, data, states, **given)
+    return data.image - (seen[0] - restored) if seen else restored
+
+
+@torch.no_grad()
+def _expectations(
+    prior: Prior,
+    data: Subject,
+    states: Sequence[str],
+    *,
+    noise: Gaussian,
+    levels: int,
+    draws: int,
+    high: float,
+    low: float,
+) -> Run[list[Tensor]]:
+    """E[x0 | x_t, state] for each of `states`, of the same noised images, averaged over levels and noise; every second
+    noise is the negative of the last, so that what is linear in it cancels."""
+    schedule, x, of = prior.schedule, data.image, levels * draws
+    path = prior.path(levels, schedule.fraction(high), "log-snr", schedule.fraction(min(low, high / 2)))[:-1]
+    found, z = [torch.zeros_like(x) for _ in states], x
+    for i, level in enumerate(path):
+        for k in range(draws):
+            z = -z if k % 2 else noise(x)
+            noised = level.alpha * x + level.sigma * z
+            now = [prior.denoise(noised, level, data.tell(state)) for state in states]
+            found = [mean + x0 / of for mean, x0 in zip(found, now, strict=True)]
+            yield Progress(i * draws + k + 1, of, level, now[0])
+    return found
 
 
 @recipe(

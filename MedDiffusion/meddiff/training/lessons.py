@@ -20,7 +20,9 @@ from ..simplex import Simplex
 from ..store import find, load_weights
 from ..tiling import pad_to_multiple
 from .plan import Course
-from .slices import DISEASED, HEALTHY, SIMPLEX, Batch, SliceCache
+from .slices import DISEASED, HEALTHY, RESTORED, SIMPLEX, Batch, SliceCache
+
+RESTORING = 0.2  # noise-to-signal ratio from which lesions can be taken away
 
 
 class Lesson(Protocol):
@@ -68,10 +70,14 @@ class Slices:
     def noised(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """x_t, the times (B,) and what the network is to say of them."""
         levels = self.schedule.levels
-        index = (batch.uniform * len(levels)).long().clamp_max(len(levels) - 1).tolist()
+        # what takes lesions away needs some noise: of a clean image the network may change nothing (eq. of v and eps)
+        lowest = self.schedule.fraction(RESTORING)
+        start = torch.tensor([lowest if state == RESTORED else 0.0 for state in batch.states])
+        uniform = start + (1 - start) * batch.uniform
+        index = (uniform * len(levels)).long().clamp_max(len(levels) - 1).tolist()
         pairs = []
-        for x0, eps, i in zip(batch.images, self.noise(batch, step), index, strict=True):
-            x = levels[i].alpha * x0 + levels[i].sigma * eps
+        for image, x0, eps, i in zip(batch.images, batch.targets, self.noise(batch, step), index, strict=True):
+            x = levels[i].alpha * image + levels[i].sigma * eps
             diffusion = self.plan.predicts not in ("image", "label")
             pairs.append((x, from_x0(x0, x, levels[i], self.plan.predicts) if diffusion else x0))
         x, target = (torch.stack(each) for each in zip(*pairs, strict=True))
@@ -80,7 +86,9 @@ class Slices:
 
 class PriorLesson(Slices):
     """|network(alpha x0 + sigma eps, t) - target|^2 with the target that `plan.predicts` names (Ho 2020, eq. 14;
-    Salimans 2022 for v), levels stratified over the schedule. Voxels of lesions may count more than others."""
+    Salimans 2022 for v), levels stratified over the schedule. Voxels of lesions may count more than others. Told
+    "restored", the network gets a slice with lesions and is to say what it was without (Naval Marimont 2024, DISYRE,
+    arXiv:2311.15453)."""
 
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         batch = self.cache.batch(step)
@@ -142,6 +150,7 @@ def start_from(network: nn.Module, plan: Course) -> None:
         if given is not None and given.shape != value.shape and given.ndim == 2 and labels is not None:
             rows = [labels.index(each) for each in names] * (1 + len(plan.states)) + [labels.null]
             given = given[rows]
+            given[len(names) : -1] += 0.5 * given.std() * torch.randn_like(given[len(names) : -1])  # states differ
         if given is None or given.shape != value.shape:
             came = "nothing" if given is None else tuple(given.shape)
             raise BadInput(

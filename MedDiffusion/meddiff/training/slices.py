@@ -19,19 +19,21 @@ from ..noises import seed_of
 from .plan import Augment, Fit, Plan
 
 NULL, UNKNOWN = "null", "unknown"
-HEALTHY, DISEASED, SIMPLEX = "healthy", "diseased", "simplex"
+HEALTHY, DISEASED, RESTORED, SIMPLEX = "healthy", "diseased", "restored", "simplex"
 FORGETTABLE = (HEALTHY, DISEASED)  # the kind of the noise is always told
 
 
 class Batch(NamedTuple):
     """Slices (B, 1, Y, X), what the network is told of them (B,), stratified uniform numbers (B,) for the levels,
-    where lesions are (B, 1, Y, X), and the state of each slice ("" where there is none)."""
+    where lesions are (B, 1, Y, X), the state of each slice ("" where there is none), and what is to come out: the
+    images themselves but for the state "restored", whose lesions are to be taken away."""
 
     images: Tensor
     labels: Tensor
     uniform: Tensor
     masks: Tensor
     states: tuple[str, ...]
+    targets: Tensor
 
 
 class SliceCache:
@@ -63,23 +65,25 @@ class SliceCache:
         # one uniform number in each of B equal bins: the loss of a batch then varies far less (Kingma 2021, VDM)
         levels = (torch.arange(size) + torch.rand(size, generator=g)) / size
         uniform = levels[torch.randperm(size, generator=g)]
-        images, masks = (torch.stack(each) for each in zip(*pairs, strict=True))
-        return Batch(images, labels, uniform, masks, tuple(shown))
+        images, targets, masks = (torch.stack(each) for each in zip(*pairs, strict=True))
+        return Batch(images, labels, uniform, masks, tuple(shown), targets)
 
     def _state(self, states: Mapping[str, float], g: torch.Generator) -> str:
         if not states:
             return ""
         return list(states)[int(torch.multinomial(torch.tensor(list(states.values())), 1, generator=g))]
 
-    def _one(self, row: int, state: str, g: torch.Generator, fit: Fit) -> tuple[Tensor, Tensor]:
+    def _one(self, row: int, state: str, g: torch.Generator, fit: Fit) -> tuple[Tensor, Tensor, Tensor]:
         key = self.images[row]["key"]
         stack = self._tensors[key]
         number = int(torch.randint(len(stack), (), generator=g))
-        image, mask = stack[number].float()[None], torch.zeros(1, *stack.shape[1:])
-        if state == DISEASED:
+        target = image = stack[number].float()[None]
+        mask = torch.zeros_like(image)
+        if state in (DISEASED, RESTORED):
             image, mask = self._diseased(row, number, image, g)
-        pair = crop(torch.cat([image, mask]), fit.crop, fit.augment, g)
-        return augment(pair[:1], fit.augment, g), (pair[1:] > 0.5).float()
+        cut = crop(torch.cat([image, target, mask]), fit.crop, fit.augment, g)
+        both = augment(cut[:2], fit.augment, g)
+        return both[:1], both[1:] if state == RESTORED else both[:1], (cut[2:] > 0.5).float()
 
     def _diseased(self, row: int, number: int, image: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
         """The slice with the lesions that it came with, or painted ones, each half of the time where it had some."""
@@ -146,7 +150,7 @@ def _affine(image: Tensor, size: tuple[int, int], corner: tuple[int, int], chang
 
 
 def augment(image: Tensor, change: Augment, g: torch.Generator) -> Tensor:
-    """Random contrast: image^gamma with the bright end held, times a gain; background stays at zero."""
+    """Random contrast of images (C, Y, X): image^gamma with the bright end held, times a gain; zero stays zero."""
     gamma, gain = (2 * torch.rand(2, generator=g) - 1).tolist()
     top = image.amax().clamp_min(1e-6)
     return top * (image.clamp_min(0) / top) ** math.exp(change.gamma * gamma) * math.exp(change.gain * gain)
