@@ -39,8 +39,8 @@ class World:
         return self.log_densities(x, level).log_softmax(1)[:, STATES.index(state) - 1]
 
     def denoise(self, x: Tensor, level: Level, cond: Condition | None = None) -> Tensor:
-        """E[x0 | x_t] in the state that each image is told to be in, or over both; restored, a diseased image is what it
-        was before."""
+        """E[x0 | x_t] in the state that each image is told to be in, or over both; restored, a diseased image is what
+        it was before."""
         share = self.log_densities(x, level).softmax(1)
         if cond is not None and cond.label is not None:
             told = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 0], [0, 1]], dtype=x.dtype)[cond.label]
