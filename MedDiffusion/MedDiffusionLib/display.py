@@ -15,7 +15,7 @@ from meddiff.errors import BadInput, choose
 from .hierarchy import proxy
 from .nodes import require_node, require_voxels, title
 
-COLOURS = {"uncertainty": "Viridis", "residual": "Magma", "anomaly": "Inferno"}  # of the maps, by role
+COLOURS = {"uncertainty": "Viridis", "spread": "Viridis", "residual": "Magma", "anomaly": "Inferno"}  # of maps
 GREY = "vtkMRMLColorTableNodeGrey"  # of every new volume
 ROLES = ("image", "labels", "outline", *COLOURS)
 BACKGROUND = 0.05  # of the range of a map: below it, nothing is shown

@@ -57,6 +57,10 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         """What the task needs to be ready, in one sentence, for a panel that has no method yet."""
         raise NotImplementedError
 
+    def advice(self) -> str:
+        """Which method to take, in a sentence or two; empty where the methods speak for themselves."""
+        return ""
+
     # From the panel
 
     def getParameterNode(self) -> Any:
@@ -75,17 +79,39 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
 
     def missing(self, arguments: Mapping[str, Any]) -> list[str]:
         """Everything that keeps a job from starting, a sentence each; empty when it can start."""
-        recipes, models = catalogue.recipes(self.TASK), catalogue.models(self.TASK)
-        if not recipes:
+        if not catalogue.recipes(self.TASK):
             return [self.requirement()]
+        model, recipe = self.chosen(arguments)
         found = [*self.missingInputs(arguments), *self._conflicts(arguments)]
-        if not models:
-            found.append(_("Install a model for this task in the module MedDiffusion."))
-        elif self.model(arguments["model"]) is None:
+        if lacking := self.lacking():
+            found.append(lacking)
+        elif model is None:
             found.append(_("Choose a model: “{model}” is not installed.").format(model=arguments["model"]))
-        if arguments["method"] not in {recipe.name for recipe in recipes}:
+        if recipe is None:
             found.append(_("Choose a method: “{method}” is not known.").format(method=arguments["method"]))
+        elif model is not None:
+            found += self._parts(model, recipe)
         return found + self.refused(arguments)
+
+    def lacking(self) -> str:
+        """What is to be installed before the task can be done at all; empty when it can."""
+        if not catalogue.recipes(self.TASK):
+            return self.requirement()
+        none = _("Install a model for this task in the module MedDiffusion.")
+        return "" if catalogue.models(self.TASK) else none
+
+    def _parts(self, model: catalogue.ModelInfo, recipe: catalogue.RecipeInfo) -> list[str]:
+        """The companion of a model that a method needs, where it is not there."""
+        needed = model.companions.get(recipe.part, "")
+        if not recipe.part or needed in {known.id for known in catalogue.models()}:
+            return []
+        if not needed:
+            text = _("Choose another method: the model “{model}” has no {part}, which {method} needs.")
+            return [text.format(model=model.id, part=recipe.part, method=recipe.title)]
+        text = _(
+            "Install the model “{needed}” in the module MedDiffusion, or choose another method: {method} needs it."
+        )
+        return [text.format(needed=needed, method=recipe.title)]
 
     def refused(self, arguments: Mapping[str, Any]) -> list[str]:
         """Settings that cannot be, of a script or of a scene from elsewhere; a sentence each."""
@@ -181,7 +207,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         if known is None and isinstance(model, (str, os.PathLike)) and Path(model).is_absolute():
             with suppress(BadInput):
                 known = catalogue.model(os.fspath(model))
-        return known if known is None or known.task == self.TASK else None
+        return known if known is None or (known.task == self.TASK and known.recipes) else None
 
     def methods(self, model: str) -> tuple[Any, ...]:
         """The recipes of this task that a model is made for."""
@@ -242,7 +268,8 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         if reasons := self.missing(arguments):
             raise BadInput(" ".join(reasons))
         given = {role: arguments.get(role.parameter) for role in self.inputs()}
-        found = {role.name: snippets.file_of(value, role.isFile) for role, value in given.items() if value}
+        source = self.source(arguments)
+        found = {role.name: snippets.file_of(value, role, source) for role, value in given.items() if value}
         files = {name: path for name, (path, _note) in found.items()}
         output = snippets.output_name(self.baseName(arguments))
         job = self._job(arguments, files, output)

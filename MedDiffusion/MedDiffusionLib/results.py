@@ -20,7 +20,7 @@ from .transforms import transform_from_displacement
 
 Files = Mapping[str, Path]
 MEASURES = {"psnr": "PSNR (dB)", "ssim": "SSIM", "nmse": "NMSE", "dice": "Dice", "auprc": "AUPRC", "auroc": "AUROC"}
-MEASURES |= {"lesion_recall": "Lesion recall"}
+MEASURES |= {"lesion_recall": "Lesions found", "false_positives": "False positives"}
 WHOLE = "value"  # the column of measures that are not of one image or another
 
 

@@ -39,9 +39,9 @@ class Rows:
         header = self.widget.horizontalHeader()
         header.setHighlightSections(False)
         header.setDefaultAlignment(qt.Qt.AlignLeft)
-        for column in range(len(titles) - 1):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(len(titles) - 1, qt.QHeaderView.Stretch)
+        for column in range(len(titles)):
+            wide = column == len(titles) - 1 or (column > 0 and column in self._right)
+            header.setSectionResizeMode(column, qt.QHeaderView.Stretch if wide else qt.QHeaderView.ResizeToContents)
         for column in self._right:
             self.widget.horizontalHeaderItem(column).setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
         if onChosen is not None:

@@ -205,8 +205,8 @@ def _labels(form: Any) -> list[Any]:
     return [item.widget() for item in items if item is not None]
 
 
-def methodSection(parent: Any, bindings: Bindings) -> SimpleNamespace:
-    """Model, method, preset and samples."""
+def methodSection(parent: Any, bindings: Bindings, advice: str = "") -> SimpleNamespace:
+    """Model, method, preset and samples; `advice` says which method to take."""
     ui = SimpleNamespace(form=section(parent, _("Method")))
     ui.model = row(ui.form, _("Model"), qt.QComboBox(), _("What has learnt how such images look"))
     bindings.choice("model", ui.model)
@@ -216,6 +216,8 @@ def methodSection(parent: Any, bindings: Bindings) -> SimpleNamespace:
     ui.method = row(ui.form, _("Method"), qt.QComboBox(), _("How the model is used"))
     bindings.choice("method", ui.method)
     ui.methodDetails = Sentence(ui.form, "methodDetails")
+    ui.advice = Sentence(ui.form, "advice")
+    ui.advice.say(advice)
     ui.presets = {}
     for preset, about in PRESET_ABOUT.items():
         title, tooltip = about()
@@ -287,6 +289,17 @@ def slider(name: str, low: float, high: float, step: float, decimals: int) -> An
     widget.setDecimals(decimals)
     widget.minimum, widget.maximum, widget.singleStep = low, high, step
     return widget
+
+
+def numberBox(name: str, low: float, high: float, step: float, decimals: int, suffix: str = "") -> Any:
+    """A number, by typing, with its unit."""
+    box = qt.QDoubleSpinBox()
+    box.setObjectName(name)
+    box.setDecimals(decimals)
+    box.setRange(low, high)
+    box.setSingleStep(step)
+    box.setSuffix(suffix)
+    return box
 
 
 def showRow(form: Any, field: Any, visible: bool) -> None:

@@ -27,6 +27,7 @@ from .nodes import (
     title,
     volume_from_node,
 )
+from .tables import to_world
 
 CLASS = "vtkMRMLSegmentationNode"
 LABELMAP = "Binary labelmap"  # name of the representation
@@ -155,6 +156,25 @@ def _masks(
             mask = voxels == segmentation.GetSegment(one).GetLabelValue()
             if mask.any():
                 yield chosen.index(one) + 1, mask
+
+
+def place_of_segment(seg_node: Any, segment_id: str) -> tuple[float, float, float] | None:
+    """The centre of gravity of a segment, RAS mm in the world; None for one that is gone or empty."""
+    segmentation = seg_node.GetSegmentation() if seg_node is not None else None
+    segment = segmentation.GetSegment(segment_id) if segmentation is not None else None
+    image = segment.GetRepresentation(LABELMAP) if segment is not None else None
+    if image is None or image.IsEmpty():
+        return None
+    size, first = image.GetDimensions(), image.GetExtent()[::2]
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(size[::-1])
+    inside = np.nonzero(voxels == segment.GetLabelValue())
+    if not inside[0].size:
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    index = [axis.mean() + start for axis, start in zip(inside[::-1], first, strict=True)]
+    x, y, z, _one = matrix.MultiplyPoint((*index, 1.0))
+    return to_world((x, y, z), seg_node.GetParentTransformNode())
 
 
 # To Slicer

@@ -13,6 +13,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .roles import SEGMENTATION, InputRole
+
 LONGEST = 100  # characters of a file name; systems allow 255 bytes
 
 
@@ -44,6 +46,8 @@ def as_command(task: str, job: Mapping[str, Any]) -> str:
     words = ["meddiff", VERBS[task], first, "--output", job["output"]]
     options = dict(job["options"])
     spacing = [options.pop(f"spacing_{axis}", None) for axis in "xyz"]
+    if (level := options.pop("level", None)) is not None:
+        options["threshold"] = level
     told = {"model": job["model"], "method": job["recipe"], **inputs, **options}
     told |= {"seed": job["seed"], "device": job["device"]}
     for name, value in told.items():
@@ -56,7 +60,7 @@ def as_command(task: str, job: Mapping[str, Any]) -> str:
     return _quote(words) + "\n"
 
 
-VERBS = {"reconstruct": "reconstruct"}
+VERBS = {"reconstruct": "reconstruct", "anomaly": "anomaly"}
 
 
 def as_job_file(job: Mapping[str, Any]) -> str:
@@ -64,17 +68,31 @@ def as_job_file(job: Mapping[str, Any]) -> str:
     return _("# Save this as job.json, then run: meddiff run job.json") + "\n" + json.dumps(job, indent=2) + "\n"
 
 
-def file_of(node: Any, isFile: bool = False) -> tuple[str, str]:
-    """Where the voxels of a node lie on disk, and what is to be done before; a name in its place if they do not."""
-    if isFile:
+def file_of(node: Any, role: InputRole, source: Any = None) -> tuple[str, str]:
+    """Where the voxels of an input lie on disk, and what is to be done before; a name in its place if they do not.
+
+    A segmentation is to be exported on the grid of the `source`.
+    """
+    if role.isFile:
         return str(node), ""
+    if role.labels and node.IsA(SEGMENTATION):
+        text = _(
+            "# First export “{name}” (Segmentations) as a label map on the grid of “{grid}”, and save it as {path}"
+        )
+        path, names = f"{file_name(node.GetName())}.nrrd", (_line(each) for each in (node, source))
+        return path, text.format(path=path, **dict(zip(("name", "grid"), names, strict=True))) + "\n"
     storage = node.GetStorageNode()
     path = (storage.GetFileName() or "") if storage is not None else ""
     if path and os.path.isfile(path) and not node.GetModifiedSinceRead():
         return path, ""
-    title = " ".join((node.GetName() or "").split())  # a second line would leave the comment, and run
+    title = _line(node)
     name = f"{file_name(title)}.nrrd"
     return name, _("# First save “{name}” as {path}").format(name=title, path=name) + "\n"
+
+
+def _line(node: Any) -> str:
+    """The name of a node in one line: a second one would leave the comment, and run."""
+    return " ".join((node.GetName() or "").split())
 
 
 def _quote(words: list[str]) -> str:

@@ -47,7 +47,7 @@ def in_world(columns: Columns, transform: Any) -> dict[str, Sequence[Any]]:
     if transform is None or not set(PLACE) <= set(found):
         return found
     places = [to_world(place, transform) for place in zip(*(found[axis] for axis in PLACE), strict=True)]
-    return found | dict(zip(PLACE, map(list, np.reshape(places, (-1, 3)).T), strict=True))
+    return found | dict(zip(PLACE, np.reshape(places, (-1, 3)).T.tolist(), strict=True))
 
 
 def to_world(place: Sequence[float], transform: Any) -> tuple[float, float, float]:

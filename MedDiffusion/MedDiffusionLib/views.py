@@ -29,3 +29,9 @@ def show(made: Mapping[str, Any], roles: Sequence[OutputRole], source: Any = Non
     if back:
         layers = dict(zip(("background", "foreground"), (back[0], *front[:1]), strict=False))
         slicer.util.setSliceViewerLayers(**layers, foregroundOpacity=HALF, fit=source is None)
+
+
+def jump(place: Sequence[float], *, centre: bool = False) -> None:
+    """All slice views go to a place (RAS mm); only where asked, they move it to their middle, too."""
+    kind = slicer.vtkMRMLSliceNode
+    kind.JumpAllSlices(slicer.mrmlScene, *place, kind.CenteredJumpSlice if centre else kind.OffsetJumpSlice)

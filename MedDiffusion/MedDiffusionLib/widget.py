@@ -56,7 +56,7 @@ class DiffusionWidget(Panel):
         self.layout.addWidget(ui.requirement.widget)
         inputs = sections.section(self.layout, _("Inputs"))
         ui.inputs = self.buildInputs(inputs)
-        ui.method = sections.methodSection(self.layout, self.bindings)
+        ui.method = sections.methodSection(self.layout, self.bindings, self.logic.advice())
         more = self.buildOptions(self.layout)
         outputs = sections.section(self.layout, _("Outputs"))
         ui.outputs = sections.outputRows(outputs, self.logic.outputs(), self.bindings)
@@ -148,7 +148,7 @@ class DiffusionWidget(Panel):
         cost = self.logic.cost(arguments)
         self.ui.run.showCost(cost.sentence if cost else "")
         self.ui.setUp.say("" if self._status.ready else self._status.sentence)
-        self.ui.requirement.say("" if catalogue.recipes(self.logic.TASK) else self.logic.requirement())
+        self.ui.requirement.say(self.logic.lacking())
         for button in self.ui.run.copies:
             button.setEnabled(not self.logic.missing(arguments))
         self.refreshApply(arguments)

@@ -9,3 +9,10 @@ def _(text: str) -> str:
     """The text as Slicer translates it; as it is where Slicer is not running."""
     i18n = sys.modules.get("slicer.i18n")
     return text if i18n is None else i18n.tr(text)
+
+
+# Which method of anomaly detection to take, by what `meddiff bench anomaly` has measured: shown below the methods.
+ANOMALY_ADVICE = (
+    "Start with the denoising autoencoder: one pass of a network, the quickest, and hard to beat where lesions are "
+    "bright. The diffusion methods take longer and show how certain they are; the intensity threshold needs no network."
+)

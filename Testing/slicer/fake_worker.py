@@ -1,6 +1,7 @@
 """A worker that computes nothing: it speaks the protocol, takes its time, and fails in the way that it is told to.
 
-`python fake_worker.py MODE [SECONDS] [OUTPUT,OUTPUT,...]`; every output is a copy of the first input.
+`python fake_worker.py MODE [SECONDS] [OUTPUT,OUTPUT,...]`; every output is a copy of the first input. With a folder in
+the place of the outputs, its files are the results, and figures.json their figures.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ def run(job: dict[str, Any]) -> None:
     folder = Path(job["output"])
     folder.mkdir(parents=True, exist_ok=True)
     first = next(iter(job["inputs"].values()))
+    if PREPARED.is_dir():
+        outputs = {file.stem: str(shutil.copy(file, folder)) for file in PREPARED.iterdir() if file.suffix != ".json"}
+        figures = json.loads((PREPARED / "figures.json").read_text())
+        return emit("result", outputs=outputs, figures=figures, provenance={"job": job, "figures": figures})
     outputs = {name: str(folder / f"{name}.nrrd") for name in OUTPUTS}
     for path in outputs.values():
         shutil.copy(first, path)
@@ -91,6 +96,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     MODE = sys.argv[1]
+    PREPARED = Path(sys.argv[3] if len(sys.argv) > 3 else "no such folder")
     SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 0.2
     OUTPUTS = sys.argv[3].split(",") if len(sys.argv) > 3 else ["reconstruction", "uncertainty", "zero-filled"]
     main()
