@@ -148,10 +148,40 @@ def anomaly(
     best = None if quick else bench_anomaly.winner(rows, preset)
     if best:
         rows.append(bench_anomaly.whole_volume(data, model, device, best))
+    for case, used in dict.fromkeys((row["case"], row["preset"]) for row in rows):
+        console.out.print()
+        shown = [row for row in rows if (row["case"], row["preset"]) == (case, used)]
+        _show(shown, bench_anomaly.COLUMNS, f"{case}, {used}")
+    _finish("anomaly", bench.report("anomaly", loaded, rows, bench_anomaly.bars(rows, preset)), output)
+
+
+@app.command()
+def segment(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A model's id or folder.")] = "hippocampus-seg",
+    method: Annotated[list[str] | None, typer.Option(help="Methods to compare; all of the model by default.")] = None,
+    split: Annotated[str, typer.Option(help="test; train to choose settings by.")] = "test",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quick: Quick = False,
+    output: Json = None,
+) -> None:
+    """Segmentation of the hippocampus: overlap, borders, calibration, and whether a method knows its failures."""
+    from .. import bench, bench_segment
+    from ..job import notices
+    from ..models import load
+
+    _parent(output)
+    loaded = load(model, device)
+    rows: list[Row] = []
+    with notices(lambda _: None):  # the same for every crop
+        for row in bench_segment.compare(data, loaded, quick=quick, say=console.tell, split=split, only=method or ()):
+            rows.append(row)
+            if output:
+                _write(bench.report("segment", loaded, rows, bench_segment.bars(rows)), output)
     for case in dict.fromkeys(row["case"] for row in rows):
         console.out.print()
-        _show([row for row in rows if row["case"] == case], bench_anomaly.COLUMNS, case)
-    _finish("anomaly", bench.report("anomaly", loaded, rows, bench_anomaly.bars(rows, preset)), output)
+        _show([row for row in rows if row["case"] == case], bench_segment.COLUMNS, case)
+    _finish("segment", bench.report("segment", loaded, rows, bench_segment.bars(rows)), output)
 
 
 def _parent(output: Path | None) -> None:
@@ -186,8 +216,9 @@ def _show(rows: list[Row], columns: Mapping[str, str] = COLUMNS, case: str = "")
     """A table of all rows, or of those of one case, whose name stands in its head."""
     names = (case,) if case else ("case", "recipe")
     table = console.table(*names, *(f">{name.replace('_', ' ')}" for name in columns))
+    table.columns[0].no_wrap = True
     for row in rows:
-        about = (f"{row['recipe']} ({row['preset']})",) if case else (row["case"], row["recipe"])
+        about = (row["recipe"],) if case else (row["case"], row["recipe"])
         cells = [form.format(row[name]) if name in row else "" for name, form in columns.items()]
         table.add_row(*about, *cells)
     console.out.print(table)

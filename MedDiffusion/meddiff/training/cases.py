@@ -58,9 +58,9 @@ def read_case(plan: SegmentPlan, source: Labelled, path: Path, data: Path) -> tu
     for other in (*images[1:], labels):
         if not same_grid(other, images[0], 0.1):
             raise BadInput(f"{path.name}: its label map or another channel lies on another grid; resample it first")
-    values = np.unique(labels.array)
+    values = [int(v) if v == int(v) else float(v) for v in np.unique(labels.array)]
     if not np.isin(values, np.arange(len(plan.segments) + 1)).all():
-        raise BadInput(f"{path.name}: labels {values.tolist()}; the plan has 0 and 1 to {len(plan.segments)}")
+        raise BadInput(f"{path.name}: labels {values}; the plan has 0 and 1 to {len(plan.segments)}")
     scale = Intensity.from_dict(plan.intensity)
     stack = np.stack([scale.fit(v.array).forward(v.array) for v in images])
     return stack.astype(np.float16), labels.array.astype(np.uint8)
