@@ -144,7 +144,7 @@ def anomaly(
         rows.append(row)
         if output:  # with those that are still to come from the file as it was
             rest = [k for k in known if not any(bench_anomaly.same(k, r) for r in rows)]
-            _write(bench.report("anomaly", loaded, rows + rest, bench_anomaly.bars(rows)), output)
+            _write(bench.report("anomaly", loaded, rows + rest, bench_anomaly.bars(rows, preset)), output)
     best = None if quick else bench_anomaly.winner(rows, preset)
     if best:
         rows.append(bench_anomaly.whole_volume(data, model, device, best))
