@@ -116,7 +116,8 @@ class LatentLesson(Slices):
 
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         batch, network = self.cache.batch(step), cast(LatentNetwork, network)
-        x, times, target = self.noised(batch._replace(images=network.encode(batch.images.to(device))), step)
+        codes = network.encode(batch.images.to(device))
+        x, times, target = self.noised(batch._replace(images=codes, targets=codes), step)
         cond = Condition(label=batch.labels.to(device) if self.plan.labels else None)
         return (network.prior(x, times.to(device), cond).float() - target).square().mean()
 
