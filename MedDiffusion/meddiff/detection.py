@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .anomaly import POLARITIES, Lesion, anomaly_map, find_lesions, otsu
+from .anomaly import POLARITIES, WIDTH, Lesion, anomaly_map, find_lesions, otsu
 from .brain_view import View
 from .domain import PLANES
 from .ensemble import ensemble
@@ -30,7 +30,6 @@ from .tiling import batches, stack
 from .volume import Volume
 
 THRESHOLDS = ("healthy", "otsu", "fixed")
-WIDTH = 1.0  # mm, the smoothing of maps of which no healthy levels are known
 STATES = ("healthy", "diseased")  # the classes of a classifier
 PROBES, PROBE_RATIOS = 6, (0.5, 1.5)  # slices, and noise-to-signal ratios, that tell the contrast
 
@@ -92,6 +91,8 @@ def detect(
     if contrast is None and (names := labels_of(model)):
         before = len(PROBE_RATIOS) * len(names)
         contrast = yield from find_contrast(view, model, seed, before + calls * len(groups))
+    look["smoothing"] = width = _width(model, recipe, smoothing)
+    limit = _limit(model, recipe, contrast, threshold, level, width)
     twin, spread = view.images.clone(), torch.zeros_like(view.images)
     for number, rows in enumerate(groups):
         prior, subject = gather(view, rows, model, recipe, contrast)
@@ -102,9 +103,8 @@ def detect(
         moments = yield from in_turn(ensemble(member, samples), number, len(groups), before)
         twin[(rows, slice(None), *view.window)] = moments.mean.cpu()
         spread[(rows, slice(None), *view.window)] = moments.spread.cpu()
-    look["smoothing"] = width = _width(model, recipe, smoothing)
     pixels = prod(s.stop - s.start + -(s.stop - s.start) % model.card.shape_multiple for s in view.window)
-    found = judge(view, twin, spread, _limit(model, recipe, contrast, threshold, level, width), minimum_volume, look)
+    found = judge(view, twin, spread, limit, minimum_volume, look)
     told = {"contrast": contrast, "plane": plane, "samples": samples, "mask": "given" if mask is not None else "found"}
     told |= {"threshold": threshold, "minimum_volume": minimum_volume, **look}
     seen = calls * len(view.kept) + before * min(PROBES, len(view.kept))

@@ -31,16 +31,17 @@ from meddiff.volume import Restore, Volume, read, write
 Run = Callable[..., tuple[int, str, str]]
 FILES = ["anomaly.nrrd", "healthy.nrrd", "lesions.nrrd", "provenance.json", "table.csv", "uncertainty.nrrd"]
 SIMPLE = {"method": "intensity-threshold", "threshold": "fixed", "level": 0.3, "smoothing": 0.0, "contrast": "T1"}
+STATES = ("healthy", "diseased", "simplex", "restored")
 BLOB = (slice(1, 3), slice(9, 12), slice(8, 10))
 
 
 @pytest.fixture
 def model(tiny_card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
-    """`tiny-anomaly`: random weights, three states beside each contrast."""
+    """`tiny-anomaly`: random weights, four states beside each contrast."""
     changes = {"id": "tiny-anomaly", "task": "anomaly", "companions": {}, "healthy": {}}
-    arguments = {**tiny_card.network.arguments, "labels": 9}
+    arguments = {**tiny_card.network.arguments, "labels": 3 + 2 * len(STATES)}
     changes["network"] = {"name": tiny_card.network.name, "arguments": arguments}
-    changes["labels"] = {"names": ["FLAIR", "T1"], "states": ["healthy", "diseased", "simplex"], "null": 8}
+    changes["labels"] = {"names": ["FLAIR", "T1"], "states": list(STATES), "null": 2 * (1 + len(STATES))}
     card = Card.model_validate({**tiny_card.model_dump(), **changes})
     random = torch.Generator().manual_seed(0)
     state = models.build(card.network.name, dict(card.network.arguments)).state_dict()
@@ -216,7 +217,7 @@ def test_every_state_of_the_contrast_is_told(brain: Volume, model: Model) -> Non
     view = View.of(brain, model, "axial", None)
     prior, subject = gather(view, view.kept, model, find_recipe("anoddpm"), "T1")
     told = {name: int(cond.label[0]) for name, cond in subject.told.items() if cond and cond.label is not None}
-    assert told == {"null": 1, "healthy": 3, "diseased": 5, "simplex": 7}
+    assert told == {"null": 1, "healthy": 3, "diseased": 5, "simplex": 7, "restored": 9}
     assert prior is model.prior and subject.log_prob is None and subject.denoise is None and subject.space is None
 
 

@@ -66,7 +66,7 @@ def anomaly(
     ] = None,
     minimum_volume: Annotated[float | None, _option(LESION, "The smallest lesion in mm3.", default="10.0")] = None,
     smoothing: Annotated[
-        float | None, _option(LESION, "Smoothing of the map (SD, mm).", default="the model's, or 1")
+        float | None, _option(LESION, "Smoothing of the map (SD, mm).", default="the model's, or 1.5")
     ] = None,
     structural: Annotated[
         float | None, _option(LESION, "How much the structure must differ, too: 0 to 1.", default="0.0")
