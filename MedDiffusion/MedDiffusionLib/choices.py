@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,20 @@ def of_recipe(recipe: Any, seed: Any, parameters: Any) -> list[str]:
         text = _("The parameters of the method are {given!r}; expected names and values.")
         return [*found, text.format(given=parameters)]
     return found + (complaints(recipe.parameters, parameters) if recipe is not None else [])
+
+
+def missing_part(model: Any, recipe: Any, installed: Collection[str]) -> list[str]:
+    """The companion of a model that a recipe needs, where it is not there; a sentence, or none."""
+    needed = model.companions.get(recipe.part, "")
+    if not recipe.part or needed in installed:
+        return []
+    if needed:
+        text = _(
+            "Install the model “{needed}” in the module MedDiffusion, or choose another method: {method} needs it."
+        )
+    else:
+        text = _("Choose another method: the model “{model}” has no {part}, which {method} needs.")
+    return [text.format(needed=needed, model=model.id, part=recipe.part, method=recipe.title)]
 
 
 def _complaint(info: ParameterInfo, value: Any) -> str:

@@ -37,10 +37,11 @@ ANCHORS = {
 }
 
 
-def show(node: Any, role: str, *, like: Any = None) -> None:
+def show(node: Any, role: str, *, like: Any = None, limit: float = 0.0) -> None:
     """Gives `node` the window, the colours and the threshold of its role; an image those of `like`; raises `BadInput`.
 
-    What is in the views stays. Of a sequence, the node that shows its volumes is meant.
+    What is in the views stays. Of a sequence, the node that shows its volumes is meant. An anomaly map with a `limit`,
+    above which something is unusual, begins to be seen at half of it, and its colours reach to twice as high at least.
     """
     choose(role, ROLES, "display role")
     sequence = isinstance(node, slicer.vtkMRMLSequenceNode)
@@ -56,7 +57,7 @@ def show(node: Any, role: str, *, like: Any = None) -> None:
     elif role == "image":
         _show_image(node, like, keep=sequence)
     else:
-        _show_map(node, role, like)
+        _show_map(node, role, like, limit if role == "anomaly" else 0.0)
 
 
 def _display(node: Any) -> Any:
@@ -151,9 +152,12 @@ def _thin(values: NDArray[Any], count: int = SAMPLES) -> NDArray[np.float64]:
 # Maps
 
 
-def _show_map(node: Any, role: str, like: Any) -> None:
+def _show_map(node: Any, role: str, like: Any, limit: float) -> None:
     values = _scalars(node)
     low, high, threshold, largest = _range(values)
+    if limit > 0:
+        high, threshold = max(high, 2 * limit), max(threshold, limit / 2)
+        largest = max(largest, high)
     if role in IN_IMAGE_UNITS and has_window(like) and _scalars(like).shape == values.shape:
         step = max(1, values.size // SAMPLES)  # the window waits for this
         source, some = np.abs(_scalars(like)[::step].astype(float)), values[::step]

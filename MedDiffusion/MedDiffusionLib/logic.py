@@ -90,7 +90,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         if recipe is None:
             found.append(_("Choose a method: “{method}” is not known.").format(method=arguments["method"]))
         elif model is not None:
-            found += self._parts(model, recipe)
+            found += choices.missing_part(model, recipe, {known.id for known in catalogue.models()})
         return found + self.refused(arguments)
 
     def lacking(self) -> str:
@@ -99,19 +99,6 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             return self.requirement()
         none = _("Install a model for this task in the module MedDiffusion.")
         return "" if catalogue.models(self.TASK) else none
-
-    def _parts(self, model: catalogue.ModelInfo, recipe: catalogue.RecipeInfo) -> list[str]:
-        """The companion of a model that a method needs, where it is not there."""
-        needed = model.companions.get(recipe.part, "")
-        if not recipe.part or needed in {known.id for known in catalogue.models()}:
-            return []
-        if not needed:
-            text = _("Choose another method: the model “{model}” has no {part}, which {method} needs.")
-            return [text.format(model=model.id, part=recipe.part, method=recipe.title)]
-        text = _(
-            "Install the model “{needed}” in the module MedDiffusion, or choose another method: {method} needs it."
-        )
-        return [text.format(needed=needed, method=recipe.title)]
 
     def refused(self, arguments: Mapping[str, Any]) -> list[str]:
         """Settings that cannot be, of a script or of a scene from elsewhere; a sentence each."""

@@ -40,7 +40,8 @@ def load(
     the provenance that each node carries. New nodes are named after the source, or else `base`.
     """
     files = {name: Path(path) for name, path in result["outputs"].items()}
-    read = {role: READERS[role.nodeClass](role, files, result.get("figures") or {}) for role in roles}
+    figures = result.get("figures") or {}
+    read = {role: READERS[role.nodeClass](role, files, figures) for role in roles}
     above = _transform_of(source)
     source = source if is_present(source) else None
     provenance = {**_without_folders(result.get("provenance") or {}), "slicer": dict(about or {})}
@@ -56,7 +57,7 @@ def load(
                 target = target if is_present(target) else None
                 node = MAKERS[role.nodeClass](content, _name(role, source, base), target, role, source, labels)
                 made += [node] if target is None else []
-                _finish(node, role, source, above, provenance)
+                _finish(node, role, source, above, provenance, figures.get("threshold", 0.0))
                 found[role.name] = node
         except BaseException:
             for node in made:  # half a set of results is worse than none
@@ -82,7 +83,9 @@ def _transform_of(source: Any) -> str | None:
     return transform.GetID() if transform is not None and transform.IsA("vtkMRMLTransformNode") else None
 
 
-def _finish(node: Any, role: OutputRole, source: Any, above: str | None, provenance: Mapping[str, Any]) -> None:
+def _finish(
+    node: Any, role: OutputRole, source: Any, above: str | None, provenance: Mapping[str, Any], limit: float
+) -> None:
     """Its place, its looks, and where it comes from."""
     if source is not None:
         place_beside(node, source)
@@ -90,7 +93,7 @@ def _finish(node: Any, role: OutputRole, source: Any, above: str | None, provena
         node.SetAndObserveTransformNodeID(above)
     set_provenance(node, dict(provenance))
     if role.display:
-        show(node, role.display, like=source)
+        show(node, role.display, like=source, limit=limit)
 
 
 def _name(role: OutputRole, source: Any, base: str) -> str:

@@ -40,7 +40,7 @@ class Rows:
         header.setHighlightSections(False)
         header.setDefaultAlignment(qt.Qt.AlignLeft)
         for column in range(len(titles)):
-            wide = column == len(titles) - 1 or (column > 0 and column in self._right)
+            wide = column == len(titles) - 1 or (column > 1 and column in self._right)
             header.setSectionResizeMode(column, qt.QHeaderView.Stretch if wide else qt.QHeaderView.ResizeToContents)
         for column in self._right:
             self.widget.horizontalHeaderItem(column).setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)

@@ -73,10 +73,11 @@ def running(host: Any, path: Path) -> None:
     top = panels.find(widget, "applyButton").y - 8
     widget.job.cancel()
     host.wait(panels.finished(widget), 10)
-    _crop(whole, path, top)
+    crop(whole, path, top)
 
 
-def _crop(whole: Path, path: Path, top: int) -> None:
+def crop(whole: Path, path: Path, top: int) -> None:
+    """The picture `whole` from `top` down, in `path`; `whole` goes."""
     from PySide6.QtGui import QImage
 
     image = QImage(str(whole))

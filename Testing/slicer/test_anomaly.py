@@ -148,7 +148,8 @@ def test_apply_gives_maps_lesions_and_a_table(panel: Any) -> None:
     # the map in perceptually uniform colours, nothing of it where there is nothing, over the volume
     display = anomaly.GetDisplayNode()
     assert display.GetColorNode().GetName() == "Inferno" and display.GetApplyThreshold()
-    assert 0 < display.GetLowerThreshold() <= 0.1
+    assert display.GetLowerThreshold() == 0.125  # half of what makes a lesion: healthy tissue stays as it is
+    assert display.GetWindowLevelMin() == 0 and abs(display.GetWindowLevelMax() - 0.52) < 0.03
     uncertain = parameters.outputUncertainty.GetDisplayNode()
     assert uncertain.GetColorNode().GetName() == "Viridis" and uncertain.GetLowerThreshold() < 0.01
     assert view.GetBackgroundVolumeID() == panel.volume.GetID() and view.GetForegroundVolumeID() == anomaly.GetID()

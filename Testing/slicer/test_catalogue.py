@@ -216,6 +216,19 @@ def test_a_measured_speed_takes_the_place_of_the_typical_one(brain: catalogue.Mo
     assert cost(brain) == guess
 
 
+def test_a_companion_has_a_speed_of_its_own(brain: catalogue.ModelInfo) -> None:
+    """One pass of a small companion says nothing about the steps of the model itself."""
+    steps, passes = (
+        next(recipe for recipe in catalogue.recipes("anomaly") if bool(recipe.part) == companion and recipe.terms)
+        for companion in (False, True)
+    )
+    told = {"model": {"id": "brain-mr"}, "job": {"device": "cpu", "recipe": passes.name}}
+    before = cost(brain, steps.name, settings={})
+    catalogue.remember_speed({**told, "speed": {"device": "cpu", "seconds": 90.0, "megapixels": 1.0}})
+    assert cost(brain, steps.name, settings={}) == before
+    assert cost(brain, passes.name, settings={}).sentence.startswith("About")
+
+
 def test_a_home_that_cannot_be_written_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MEDDIFF_HOME", str(tmp_path / "file"))

@@ -208,6 +208,20 @@ def test_a_few_bright_voxels_neither_hide_nor_blind(scene: Any) -> None:
     assert pixels(node)[3, 3, 3, 3] == 255
 
 
+def test_a_map_with_a_limit_shows_what_comes_near_it(scene: Any) -> None:
+    """Healthy tissue is not coloured however little there is to see; what is far above the limit keeps its scale."""
+    noise = np.random.default_rng(0).uniform(0, 0.09, (20, 20, 20))
+    node = mrml.volume_node(noise)
+    show(node, "anomaly", limit=0.2)
+    assert (pixels(node)[..., 3] == 0).all() and node.GetDisplayNode().GetWindowLevelMax() == 0.4
+    noise[2:6, 2:6, 2:6] = 3.0
+    node = mrml.volume_node(noise)
+    show(node, "anomaly", limit=0.2)
+    assert (pixels(node)[..., 3] == 255).sum() == 64 and node.GetDisplayNode().GetWindowLevelMax() == 3.0
+    show(node, "spread", like=mrml.volume_node(head("int16")), limit=0.2)  # a map in units of its own
+    assert (pixels(node)[..., 3] == 255).sum() == 64
+
+
 @pytest.mark.parametrize("array", [np.zeros((2, 3, 4)), np.full((2, 3, 4), np.nan), np.full((2, 3, 4), 5, "int16")])
 def test_flat_maps(scene: Any, array: np.ndarray) -> None:
     node = mrml.volume_node(array)
