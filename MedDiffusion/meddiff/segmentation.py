@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .devices import InPrecision
-from .errors import BadInput, BadModel, Notice, choose
+from .errors import BadInput, BadModel, Notice
 from .fusion import FUSIONS, agreement, entropy, expected_dice, fuse, tidy
 from .models import Model
 from .networks.medsegdiff import MedSegDiff
@@ -22,14 +23,15 @@ from .posterior import in_turn
 from .presegment import first_guess, threshold_guess
 from .prior import Prior
 from .recipes.segment import TASK, Pictured
-from .reconstruction import Batch, Preset
-from .registry import Between, OneOf, Recipe, find_recipe
+from .reconstruction import Preset
+from .registry import Between, OneOf, Recipe, find_recipe, parameters_of
 from .sampling import Run
 from .tiling import batches
 from .volume import Volume
 from .windows import Windowed, in_windows, seen
 
 UNCERTAINTIES = ("entropy", "variance")
+ROOM = 2**26  # numbers in the noisy masks of a batch: a quarter of a gigabyte, a few times over
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def segment(
     high: Annotated[float | None, Between(-1e6, 1e6, "and from no brighter ones")] = None,
     minimum_volume: Annotated[float, Between(0.0, 1e6, "islands below so many mm3 are removed; 0 keeps all")] = 0.0,
     smoothing: Annotated[float, Between(0.0, 20.0, "smooths the borders (SD, mm); 0 leaves them")] = 0.0,
-    batch: Batch = 8,
+    batch: Annotated[int, Between(1, 64, "segmentations at a time; more need more memory")] = 8,
     seed: int = 0,
     others: Sequence[Volume] = (),
     first: Volume | None = None,
@@ -83,18 +85,19 @@ def segment(
     """
     recipe = find_recipe(method, TASK)
     settings = recipe.settings(parameters or {}, preset)
-    choose(fusion, FUSIONS, "fusion")
-    choose(uncertainty, UNCERTAINTIES, "uncertainty")
+    given = {"samples": samples, "fusion": fusion, "uncertainty": uncertainty, "batch": batch}
+    given |= {"minimum_volume": minimum_volume, "smoothing": smoothing}
+    known = parameters_of(segment)
+    told = {name: known[name].check(value) for name, value in given.items()}
     player = played(model, recipe)
     names = segment_names(player)
     placed = Placed.of((volume, *others), player)
-    limits = (
-        None if low is None and high is None else (-np.inf if low is None else low, np.inf if high is None else high)
-    )
+    limits = _limits(low, high)
     start, extra = _start(recipe, model, placed, names, first, limits)
     tally = Tally.empty(samples, len(names) + 1, placed.grid.shape)
     pairs = [(unit, k) for k in range(samples) for unit in placed.units]
-    groups = [pairs[part] for part in batches(len(pairs), batch)]
+    at_once = max(1, min(batch, ROOM // ((len(names) + 1) * prod(placed.size))))
+    groups = [pairs[part] for part in batches(len(pairs), at_once)]
     if samples == 1:
         warnings.warn(
             "one sample shows no disagreement: how sure it is, only its own probabilities tell", Notice, stacklevel=2
@@ -106,8 +109,8 @@ def segment(
         found: Any = yield from in_turn(run, number, len(groups), 0)
         for (unit, k), p in zip(group, found.float().cpu().numpy(), strict=True):
             tally.add(k, placed.where(unit), p)
-    told = {"samples": samples, "fusion": fusion, "uncertainty": uncertainty, "minimum_volume": minimum_volume}
-    told |= {"smoothing": smoothing, "first": _origin(recipe, first, limits)}
+    told["first"] = _origin(recipe, first, limits)
+    del told["batch"]  # which never changes a voxel
     calls = recipe.calls(settings) * samples + extra
     pixels = seen(placed.size, player.card.window, player.card.shape_multiple) * len(placed.units)
     made = finish(tally, placed, names, fusion, uncertainty, minimum_volume, smoothing)
@@ -238,6 +241,13 @@ def _start(
             p = one_pass(scaled.unit(unit)[None].to(model.device)).float().softmax(1)[0]
             guess[(slice(None), *placed.where(unit))] = p.cpu().numpy()
     return guess, 1
+
+
+def _limits(low: float | None, high: float | None) -> tuple[float, float] | None:
+    """The intensities that a threshold lies between; None if neither was given."""
+    if low is None and high is None:
+        return None
+    return -np.inf if low is None else low, np.inf if high is None else high
 
 
 def _origin(recipe: Recipe, first: Volume | None, limits: tuple[float, float] | None) -> str:

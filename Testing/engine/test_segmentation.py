@@ -355,8 +355,13 @@ def test_what_cannot_be_meant(exact: Callable[..., Model], volume: Volume, given
     with pytest.raises(BadInput, match="is a network of one pass; choose the method unet"):
         run(volume, baseline)
     assert run(volume, baseline, method="unet").calls == 4
-    with pytest.raises(BadInput, match="unknown fusion"):
-        run(volume, exact(), fusion="median")
+    for option, sentence in (("fusion", "unknown fusion 'x'"), ("samples", "samples must be int, got 'x'")):
+        with pytest.raises(BadInput, match=sentence):
+            run(volume, exact(), **{option: "x"})
+    with pytest.raises(BadInput, match="samples must be between 1 and 64, got 0"):
+        run(volume, exact(), samples=0)
+    with pytest.raises(BadInput, match="smoothing must be between 0 and 20, got -1"):
+        run(volume, exact(), smoothing=-1)
 
 
 # --- other bad input --------------------------------------------------------------------------------------------------
