@@ -112,7 +112,8 @@ class ClassifierLesson(Slices):
         places = functional.max_pool2d(masks, network.multiple)
         diseased = (batch.masks.flatten(1).sum(1) > 0).long()
         slices = functional.nll_loss(network.join(votes), diseased.to(device))
-        return slices + 10 * functional.binary_cross_entropy_with_logits(votes, places)
+        # each place by itself, and the slice as one place more: in its own size it drowns what the places have to say
+        return functional.binary_cross_entropy_with_logits(votes, places) + slices / votes[0].numel()
 
 
 class DenoiserLesson(Slices):
