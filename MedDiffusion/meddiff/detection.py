@@ -55,7 +55,7 @@ def detect(
     volume: Volume,
     model: Model,
     *,
-    method: str = "anoddpm",
+    method: str = "restoration",
     parameters: Mapping[str, Any] | None = None,
     preset: Preset = "balanced",
     contrast: Contrast = None,

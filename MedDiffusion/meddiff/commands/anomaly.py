@@ -51,7 +51,7 @@ def anomaly(
     ] = None,
     reference: Annotated[Path | None, _option(INPUT, "The lesions that are there, to compare the result with.")] = None,
     model: Model = "brain-anomaly",
-    method: Method = "anoddpm",
+    method: Method = "restoration",
     preset: Preset = None,
     settings: Settings = None,
     plane: Plane = None,
