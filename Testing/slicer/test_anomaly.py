@@ -72,6 +72,9 @@ def test_companions_are_not_offered_by_themselves(panel: Any) -> None:
     assert not {"tiny-dae"} & {model.id for model in catalogue.models("anomaly")}
     assert "tiny-dae" in {model.id for model in catalogue.models()}  # the shelf of the hub shows it
     assert logic_class()().model(str(catalogue.model("tiny-dae").folder)) is None
+    hub = sys.modules["slicer"].modules.meddiffusion.widgetRepresentation().self()
+    hub.models.table.choose([entry.id for entry in hub.models.entries].index("tiny-dae"))
+    assert not hub.models.useButton.enabled and "companion" in hub.models.useButton.toolTip
     methods = panel.widget.ui.method.method
     methods.setCurrentIndex(methods.findData("denoising-autoencoder"))
     assert tooltip(panel) == ""

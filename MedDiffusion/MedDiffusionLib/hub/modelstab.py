@@ -111,6 +111,8 @@ class ModelsTab:
         unread = entry.problem if entry else ""
         panel = library.PANELS.get(entry.model.task, "") if entry and entry.model else ""
         useless = "" if panel else _("No module uses such models yet.")
+        if panel and not entry.model.recipes:
+            useless = _("It does nothing by itself: another model has it as its companion, for some of the methods.")
         fixed = "" if entry and entry.removable else _("It came with the extension or from your own folder.")
         enable(self.useButton, none or unread or useless, _("Open the module for its task, with this model chosen"))
         enable(self.verifyButton, none or wait or ready, _("Check every file against the sha256 in the card"))
