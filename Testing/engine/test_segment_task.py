@@ -32,7 +32,10 @@ from meddiff.volume import Volume, read, same_grid, write
 Cli = Callable[..., tuple[int, str, str]]
 SHAPE = (12, 14, 13)
 LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-SHIPPED = {name: read_plan(name) for name in ("hippocampus-seg", "hippocampus-unet", "hippocampus-medsegdiff")}
+SHIPPED = {
+    name: read_plan(name)
+    for name in ("hippocampus-start", "hippocampus-seg", "hippocampus-unet", "hippocampus-medsegdiff")
+}
 
 
 def crop(number: int) -> tuple[Volume, Volume]:
@@ -68,7 +71,7 @@ def small(name: str) -> SegmentPlan:
     plan["network"]["arguments"] |= {"widths": [8, 16], "groups": 4}
     if "head_channels" in plan["network"]["arguments"]:
         plan["network"]["arguments"]["head_channels"] = 8
-    plan["training"] |= {"crop": [12, 12, 12], "batch": 2, "steps": 25, "warmup": 5, "learning_rate": 0.01, "ema": 0.9}
+    plan["training"] |= {"crop": [12, 12, 12], "batch": 1, "steps": 20, "warmup": 5, "learning_rate": 0.01, "ema": 0.9}
     return SegmentPlan.model_validate(plan)
 
 
@@ -76,12 +79,15 @@ def small(name: str) -> SegmentPlan:
 def models(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The three models of the hippocampus, small and trained for a moment."""
     folder, losses = tmp_path_factory.mktemp("trained"), dict[str, list[float]]()
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("MEDDIFF_MODELS", str(folder / "models"))
     for name in SHIPPED:
         cache = folder / f"{name}.safetensors"
         assert prepare(small(name), data, cache, lambda _: None) == "6 cases"
         reports = list(fit(lesson(cache), folder / name / "checkpoint.pt"))
         losses[name] = [r.loss for r in reports]
         export(folder / name / "checkpoint.pt", folder / "models" / name, device="CPU", command="meddiff train fit")
+    monkeypatch.undo()
     assert all(found[-1] < found[0] for found in losses.values()), losses
     return folder / "models"
 
@@ -117,7 +123,7 @@ def test_plans_and_cards_agree(name: str) -> None:
 
 def test_the_baseline_learns_from_what_the_denoiser_learns_from() -> None:
     ours, baseline = (SHIPPED[name].model_dump() for name in ("hippocampus-seg", "hippocampus-unet"))
-    for key in ("images", "training", "intensity", "segments", "seed"):
+    for key in ("images", "training", "intensity", "segments", "seed", "start_from"):
         assert ours[key] == baseline[key]
     widths = [plan["network"]["arguments"]["widths"] for plan in (ours, baseline)]
     assert widths[0] == widths[1]
@@ -135,7 +141,7 @@ def test_batches_repeat_and_labels_follow_the_image(data: Path, tmp_path: Path) 
     plan = small("hippocampus-seg")
     prepare(plan, data, tmp_path / "cache.safetensors", lambda _: None)
     cache = CaseCache(tmp_path / "cache.safetensors")
-    first, again, other = cache.batch(3), cache.batch(3), cache.batch(4)
+    first, again, other = cache.batch(3, 2), cache.batch(3, 2), cache.batch(4, 2)
     assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
     assert not torch.equal(first.images, other.images)
     assert first.images.shape == (2, 1, 12, 12, 12) and first.labels.shape == (2, 12, 12, 12)

@@ -18,6 +18,7 @@ from ..networks.segmenter import MaskDenoiser
 from ..noises import Gaussian, seed_of
 from ..prior import Condition
 from .cases import CaseCache, CropBatch
+from .lessons import start_from
 
 
 class Cases:
@@ -27,7 +28,10 @@ class Cases:
         self.cache, self.plan = cache, cache.plan
 
     def build(self) -> nn.Module:
-        return build(self.plan.network["name"], self.plan.network["arguments"])
+        network = build(self.plan.network["name"], self.plan.network["arguments"])
+        if self.plan.start_from:
+            start_from(network, self.plan)
+        return network
 
     @cached_property
     def schedule(self) -> Schedule:
