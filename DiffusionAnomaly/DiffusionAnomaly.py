@@ -1,6 +1,5 @@
 """Diffusion Anomaly: what is unusual in a volume, by the healthy image that a generative diffusion model sees in it."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,14 +16,12 @@ from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from meddiff.errors import BadInput
 from MedDiffusionLib import catalogue, detection, sections, suitability, words
-from MedDiffusionLib.batch import Done, run_many
+from MedDiffusionLib.batch import BatchLogic
 from MedDiffusionLib.bindings import fill
 from MedDiffusionLib.choices import call_arguments
 from MedDiffusionLib.detection import OPTIONS
 from MedDiffusionLib.lesiontable import LesionTable
-from MedDiffusionLib.logic import DiffusionLogic
 from MedDiffusionLib.roles import CommonParameters, InputRole, OutputRole
 from MedDiffusionLib.widget import DiffusionWidget
 
@@ -86,10 +83,11 @@ class DiffusionAnomalyParameterNode(CommonParameters):
     outputFigures: vtkMRMLTableNode
 
 
-class DiffusionAnomalyLogic(DiffusionLogic):
+class DiffusionAnomalyLogic(BatchLogic):
     """Anomaly detection without a window."""
 
     TASK = "anomaly"
+    EACH = {"brainMasks": "brainMask", "referenceLesions": "referenceLesions"}
     ParameterNode = DiffusionAnomalyParameterNode
 
     def process(
@@ -160,45 +158,6 @@ class DiffusionAnomalyLogic(DiffusionLogic):
         """
         return self.run(self.withDefaults(call_arguments(locals())), show=showResult, onEvent=onEvent)
 
-    def processMany(
-        self,
-        inputVolumes: Sequence[vtkMRMLScalarVolumeNode],
-        *,
-        brainMasks: Sequence[Labels | None] | None = None,
-        referenceLesions: Sequence[Labels | None] | None = None,
-        onEvent: Callable[[dict[str, Any]], None] | None = None,
-        onDone: Callable[[Done], None] | None = None,
-        shouldStop: Callable[[], bool] | None = None,
-        **settings: Any,
-    ) -> list[Done]:
-        """
-        The same for many volumes, one after the other; the model is loaded once. Blocks until the last one is done.
-
-        What goes wrong with one volume does not keep the others from it: look at `problem` of its result. Results are
-        named after their volume, and stand beside it.
-        :param inputVolumes: the volumes to look at
-        :param brainMasks: one for each volume, or None for those without
-        :param referenceLesions: one for each volume, or None for those without
-        :param onEvent: called with the worker's events
-        :param onDone: called after each volume with its `source`, its `nodes` by name, and its `problem`, if any
-        :param shouldStop: asked all the time; once it answers True, the volume at hand is left as it was and the rest
-            are not begun, while the results of those before it stay
-        :param settings: all other arguments of `process` but its outputs, for every volume
-        :return: what became of the volumes, in their order; fewer than there are when it was stopped
-        :raises TypeError: a setting is none of `process`
-        :raises BadInput: the number of masks or references is not that of the volumes
-        """
-        volumes = list(inputVolumes)
-        masks, truths = (_one_each(given, volumes) for given in (brainMasks, referenceLesions))
-        if taken := {"showResult", *(role.parameter for role in self.outputs())} & set(settings):
-            raise TypeError(f"{', '.join(sorted(taken))} cannot be set for many volumes")
-        signature, calls = inspect.signature(self.process), []
-        for volume, mask, truth in zip(volumes, masks, truths, strict=True):
-            call = signature.bind(volume, brainMask=mask, referenceLesions=truth, **settings)
-            call.apply_defaults()
-            calls.append(self.withDefaults(call_arguments(call.arguments)))
-        return run_many(self, calls, onEvent=onEvent, onDone=onDone, shouldStop=shouldStop)
-
     # What the task is
 
     def inputs(self) -> tuple[InputRole, ...]:
@@ -235,11 +194,6 @@ class DiffusionAnomalyLogic(DiffusionLogic):
     def missingInputs(self, arguments: Mapping[str, Any]) -> list[str]:
         """What is to be chosen, and what of the volume shows that it is no MR image of a brain."""
         found = super().missingInputs(arguments)
-        for role in self.inputs():
-            node = arguments.get(role.parameter)
-            if role.labels and node is not None and not any(node.IsA(kind) for kind in role.nodeTypes):
-                text = _("Choose a label map or a segmentation for “{title}”, not “{name}”.")
-                found.append(text.format(title=role.title, name=node.GetName()))
         if (arguments["threshold"] == "fixed") != (arguments["level"] is not None):
             found.append(_("A level goes with the threshold “fixed”, and with no other."))
         return found + ([] if found else self._unfit(arguments))
@@ -259,14 +213,6 @@ class DiffusionAnomalyLogic(DiffusionLogic):
         skull = arguments["brainMask"] is None and suitability.has_skull(arguments["inputVolume"], arguments["plane"])
         found = (super().warning(arguments), suitability.skull_warning() if skull else None)
         return " ".join(filter(None, found)) or None
-
-
-def _one_each(given: Sequence[Any] | None, volumes: Sequence[Any]) -> list[Any]:
-    """One for each volume; none of all where nothing was given. Raises BadInput."""
-    found = [None] * len(volumes) if given is None else list(given)
-    if len(found) != len(volumes):
-        raise BadInput(f"{len(found)} masks or references came for {len(volumes)} volumes; expected one for each")
-    return found
 
 
 class DiffusionAnomalyWidget(DiffusionWidget):

@@ -18,6 +18,15 @@ from meddiff.places import CARD, WEIGHTS, model_folders
 
 
 @dataclass(frozen=True)
+class SegmentInfo:
+    """A structure that a model segments: its name, its code (scheme, value, meaning), its colour (0 to 1)."""
+
+    name: str
+    code: tuple[str, str, str] | None = None
+    colour: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """A model on this machine, as its card tells."""
 
@@ -45,11 +54,19 @@ class ModelInfo:
     width: float = field(repr=False)  # channels of the widest level for each pixel: what memory grows with
     work: float = field(repr=False)  # multiplications for each pixel, to a factor: what time grows with
     companions: Mapping[str, str] = field(default_factory=dict, hash=False)  # id of a model, by its part in a recipe
+    channels: tuple[str, ...] = ("",)  # the images that it wants
+    segments: tuple[SegmentInfo, ...] = ()
+    window: tuple[int, ...] = ()  # voxels ((Z,) Y, X) that the network saw at a time
 
     @property
     def plane(self) -> str | None:
         """The plane of the slices that it was trained on."""
         return next((plane for plane in PLANES if plane in self.orientation.lower()), None)
+
+    @property
+    def dims(self) -> int:
+        """2 for a network of slices, 3 for one of volumes."""
+        return len(self.spacing_mm)
 
 
 def models(task: str | None = None) -> tuple[ModelInfo, ...]:
@@ -104,7 +121,7 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
         files = card["files"].values()
         labels = (card.get("labels") or {}).get("names", ())
         words = "id version name summary task modality anatomy orientation licence citation intended_use limitations"
-        width, work = _size(card["network"]["arguments"])
+        width, work = _size(card["network"]["arguments"], len(card["spacing_mm"]))
         return ModelInfo(
             **{key: str(card[key]) for key in words.split()},
             folder=folder,
@@ -119,6 +136,9 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
             width=width,
             work=work,
             companions={str(part): str(id) for part, id in (card.get("companions") or {}).items()},
+            channels=tuple(str(channel["name"]) for channel in card["channels"]),
+            segments=tuple(map(_segment, card.get("segments") or ())),
+            window=tuple(map(int, card.get("window") or ())),
         )
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
@@ -126,14 +146,22 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
         return f"{path} is no model card ({type(error).__name__}: {error}); install the model again"
 
 
-def _size(arguments: Mapping[str, Any]) -> tuple[float, float]:
-    """What memory and time of a network grow with, for each pixel; a middling network where its widths are not told."""
+def _segment(entry: Mapping[str, Any]) -> SegmentInfo:
+    code, colour = entry.get("code"), entry.get("colour")
+    found = SegmentInfo(str(entry["name"]), code and tuple(map(str, code)), colour and tuple(map(float, colour)))
+    if len(found.code or "   ") != 3 or len(found.colour or "   ") != 3:
+        raise ValueError(f"{found.name} has the code {code} and the colour {colour}; expected three of each")
+    return found
+
+
+def _size(arguments: Mapping[str, Any], dims: int) -> tuple[float, float]:
+    """What memory and time of a network grow with, for each voxel; a middling network where its widths are not told."""
     widths = arguments.get("widths", (32, 64, 128))
     blocks = arguments.get("blocks", 2)
     blocks = [blocks] * len(widths) if isinstance(blocks, int) else blocks
-    patch = arguments.get("patch", 1) ** 2
-    work = sum(b * w**2 / 4**level for level, (b, w) in enumerate(zip(blocks, widths, strict=True)))
-    return max(w / 4**level for level, w in enumerate(widths)) / patch, work / patch
+    patch, fewer, taps = arguments.get("patch", 1) ** dims, 2**dims, 3 ** (dims - 2)  # 27 weights in the place of 9
+    work = taps * sum(b * w**2 / fewer**level for level, (b, w) in enumerate(zip(blocks, widths, strict=True)))
+    return max(w / fewer**level for level, w in enumerate(widths)) / patch, work / patch
 
 
 def _count_parameters(path: Path) -> int | None:

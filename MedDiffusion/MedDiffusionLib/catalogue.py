@@ -187,11 +187,12 @@ def domain_warning(
     if min(in_plane(_canonical(shape, direction), plane)) < 2 * model.shape_multiple:
         found.append(f"the {plane} slices have fewer than {2 * model.shape_multiple} voxels in one direction")
     if values is not None and values.size:
-        found.append(_about_values(model, values))
+        found.append(about_values(model, values))
     return "; ".join(filter(None, found)) or None
 
 
-def _about_values(model: ModelInfo, values: np.ndarray) -> str | None:
+def about_values(model: ModelInfo, values: np.ndarray) -> str | None:
+    """Which of the voxels are none that images of the model's modality have; None if nothing is known to be wrong."""
     size = np.abs(values) if np.iscomplexobj(values) else values
     low, high = float(size.min()), float(size.max())
     if not np.isfinite([low, high]).all():
@@ -201,7 +202,17 @@ def _about_values(model: ModelInfo, values: np.ndarray) -> str | None:
     if model.modality == "MR" and low < -0.05 * abs(high):
         guess = ": is it CT, in HU?" if -1100 <= low <= -800 or low <= -2000 else ""
         return f"the lowest voxel is {low:g}, and MR images have none below 0{guess}"
+    if model.modality == "CT" and low >= 0:
+        return f"the lowest voxel is {low:g}, and CT has air far below 0, in HU: is it MR?"
     return None
+
+
+def working(model: ModelInfo, spacing: Sequence[float], sizes: Sequence[int]) -> tuple[tuple[float, int], ...]:
+    """Spacing (mm) and voxels along the canonical x, y and z of what a network sees that images are resampled for."""
+    trained, most = (*model.spacing_mm, spacing[2])[:3], 1 + model.spacing_tolerance
+    if all(1 / most <= s / t <= most for s, t in zip(spacing, trained, strict=True)):
+        return tuple(zip(spacing, sizes, strict=True))
+    return tuple((t, max(1, round(n * s / t))) for n, s, t in zip(sizes, spacing, trained, strict=True))
 
 
 def _canonical(shape: Sequence[int], direction: Sequence[float] | None) -> tuple[int, ...]:
@@ -226,11 +237,12 @@ def estimate(
 ) -> Cost:
     """What a run on a volume of `shape` (Z, Y, X) takes at most: slices without an image in them are skipped.
 
-    `channels` is 2 for complex images. Seconds come from what runs here took, or from what is typical.
+    `channels` is 2 for complex images. Seconds come from what runs here took, or from what is typical. For a network of
+    volumes the shape is the one that it works on, and members, not slices, are computed at a time.
     """
     sizes = _canonical(shape, direction)
-    number = sizes[2 - PLANES[choose(plane, PLANES, "plane")]]
-    rows = prod(size + -size % model.shape_multiple for size in in_plane(sizes, plane))
+    number = sizes[2 - PLANES[choose(plane, PLANES, "plane")]] if model.dims == 2 else 1
+    rows = prod(size + -size % model.shape_multiple for size in (in_plane(sizes, plane) if model.dims == 2 else sizes))
     calls = recipe.calls(settings) * samples
     factor = GRADIENT_TIME if recipe.gradient else 1.0
     megapixels = (factor * calls * number + min(PILOT.get(recipe.task, 0), 8 * number)) * rows * channels / 1e6
@@ -238,12 +250,13 @@ def estimate(
     typical = (GPU_SECONDS if device.startswith(("cuda", "mps")) else CPU_SECONDS) * model.work
     seconds = megapixels * (known or typical)
     pixel = model.width * (GRADIENT_BYTES if recipe.gradient else CALL_BYTES)
-    group = min(batch, number) * rows
+    group = min(batch, number if model.dims == 2 else samples) * rows
     memory = PROCESS_BYTES + channels * group * pixel + 8 * channels * prod(sizes) * 4 + 6 * coils * group * 8
     about = "About" if known else "Roughly"
     place = "the GPU" if device.startswith(("cuda", "mps")) else "the CPU" if device == "cpu" else "this computer"
     sentence = f"{about} {_time(seconds)} on {place} and {memory / 1e9:.1f} GB of memory: {calls} network calls"
-    return Cost(seconds, int(memory), calls, f"{sentence} for each of {number} slices.")
+    each = f" for each of {number} slices." if model.dims == 2 else "."
+    return Cost(seconds, int(memory), calls, sentence + each)
 
 
 def _time(seconds: float) -> str:

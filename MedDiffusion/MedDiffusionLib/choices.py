@@ -19,7 +19,7 @@ from meddiff.volume import write
 from .catalogue import ParameterInfo
 from .nodes import grid_from_node, title, to_file
 from .roles import InputRole, OutputRole
-from .segmentations import labels_on_grid
+from .segmentations import image_beside, labels_on_grid
 from .sequences import volumes_from_sequence
 
 VALUES = 100_000
@@ -106,6 +106,14 @@ def unusable(node: Any) -> list[str]:
     return []
 
 
+def no_labels(role: InputRole, node: Any) -> list[str]:
+    """What is wrong with a node that is to hold labels and cannot; a sentence, or none."""
+    if not role.labels or any(node.IsA(kind) for kind in role.nodeTypes):
+        return []
+    text = _("Choose a label map or a segmentation for “{title}”, not “{name}”.")
+    return [text.format(title=role.title, name=node.GetName())]
+
+
 def some_values(node: Any) -> Any:
     """Voxels from all over a volume, as many as tell what kind of image it is; None for a node without voxels."""
     if not node.IsA("vtkMRMLScalarVolumeNode"):
@@ -137,17 +145,20 @@ def call_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in ("self", "showResult", "onEvent")}
 
 
-def export(role: InputRole, value: Any, folder: Path, source: Any = None) -> dict[str, str]:
+def export(role: InputRole, value: Any, folder: Path, source: Any = None, names: Sequence[str] = ()) -> dict[str, str]:
     """The files of an input, by name: none that was not chosen, one for each volume of a sequence.
 
-    Labels are sampled on the grid of `source`.
+    Labels are sampled on the grid of `source`, segments with one of `names` having its number.
     """
     if not value:
         return {}
     if role.isFile:
         return {role.name: str(value)}
     if role.labels:
-        write(labels_on_grid(value, source), folder / f"{role.name}.nrrd")
+        write(labels_on_grid(value, source, names), folder / f"{role.name}.nrrd")
+        return {role.name: str(folder / f"{role.name}.nrrd")}
+    if role.beside and value.GetParentTransformNode() is not source.GetParentTransformNode():
+        write(image_beside(value, source), folder / f"{role.name}.nrrd", compress=False)
         return {role.name: str(folder / f"{role.name}.nrrd")}
     if not value.IsA("vtkMRMLSequenceNode"):
         return {role.name: str(to_file(value, folder / f"{role.name}.nrrd"))}

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from . import sections
 from .bindings import Bindings, fill
 from .roles import LABELMAP, SEGMENTATION, TABLE, InputRole, OutputRole, Segments
-from .segmentations import terminology_entry
+from .segmentations import ALTERED, terminology_entry
 
 MEASURED = -0.25  # mm; a smoothing below 0 is the one with which the model was measured on healthy tissue
 
@@ -28,7 +28,7 @@ OPTIONS = {  # option of the job: parameter, and argument of `process`
 }
 LESION = terminology_entry(
     ("SCT", "52988006", "Lesion"),
-    category=("SCT", "49755003", "Morphologically Altered Structure"),
+    category=ALTERED,
     region=("SCT", "12738006", "Brain"),
 )
 CYAN = (0.40, 0.80, 0.93)  # stands out from grey levels and from the colours of the map

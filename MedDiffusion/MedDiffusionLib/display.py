@@ -15,7 +15,13 @@ from meddiff.errors import BadInput, choose
 from .hierarchy import proxy
 from .nodes import require_node, require_voxels, title
 
-COLOURS = {"uncertainty": "Viridis", "spread": "Viridis", "residual": "Magma", "anomaly": "Inferno"}  # of maps
+COLOURS = {  # of maps
+    "uncertainty": "Viridis",
+    "spread": "Viridis",
+    "residual": "Magma",
+    "anomaly": "Inferno",
+    "probability": "Magma",
+}
 GREY = "vtkMRMLColorTableNodeGrey"  # of every new volume
 ROLES = ("image", "labels", "outline", *COLOURS)
 BACKGROUND = 0.05  # of the range of a map: below it, nothing is shown
@@ -155,6 +161,8 @@ def _thin(values: NDArray[Any], count: int = SAMPLES) -> NDArray[np.float64]:
 def _show_map(node: Any, role: str, like: Any, limit: float) -> None:
     values = _scalars(node)
     low, high, threshold, largest = _range(values)
+    if role == "probability":  # the same colour means the same in every volume
+        low, high, threshold, largest = 0.0, 1.0, BACKGROUND, max(1.0, largest)
     if limit > 0:
         high, threshold = max(high, 2 * limit), max(threshold, limit / 2)
         largest = max(largest, high)

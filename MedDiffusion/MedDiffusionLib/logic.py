@@ -61,6 +61,10 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         """Which method to take, in a sentence or two; empty where the methods speak for themselves."""
         return ""
 
+    def remark(self, made: Mapping[str, Any], figures: Mapping[str, float]) -> str:
+        """What is to be said of these results when a job has ended; empty where they speak for themselves."""
+        return ""
+
     # From the panel
 
     def getParameterNode(self) -> Any:
@@ -118,7 +122,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             elif value and role.isFile and not os.path.isfile(value):
                 found.append(_("The file {path} does not exist; choose another.").format(path=value))
             elif value and not role.isFile:
-                found += choices.unusable(value)
+                found += choices.unusable(value) or choices.no_labels(role, value)
         return found
 
     def _conflicts(self, arguments: Mapping[str, Any]) -> list[str]:
@@ -218,9 +222,10 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             raise BadInput(" ".join(reasons))
         folder = self._newFolder()
         try:
-            files = {}
+            files, source = {}, self.source(arguments)
+            names = [segment.name for segment in self.segments(arguments)]
             for role in self.inputs():
-                files |= choices.export(role, arguments.get(role.parameter), folder, self.source(arguments))
+                files |= choices.export(role, arguments.get(role.parameter), folder, source, names)
         except BaseException:
             self._remove(folder)
             raise
@@ -288,11 +293,15 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         given = outputs or {role.name: arguments.get(role.parameter) for role in self.outputs()}
         wanted = arguments.get("wanted")
         roles = [r for r in self.outputs() if r.always or given.get(r.name) or choices.is_wanted(r, wanted)]
-        model = self.model(arguments.get("model", ""))
         about = {"module": self.moduleName, "arguments": results.plain(arguments)}
         base = self.baseName(arguments) if arguments else ""
-        labels = model and model.labels
-        return results.load(result, roles, source=source, targets=given, labels=labels, about=about, base=base)
+        segments = self.segments(arguments)
+        return results.load(result, roles, source=source, targets=given, segments=segments, about=about, base=base)
+
+    def segments(self, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What the model of these arguments segments."""
+        model = self.model(arguments.get("model", ""))
+        return () if model is None else model.segments
 
     def run(
         self, arguments: Mapping[str, Any], *, show: bool = False, onEvent: OnEvent | None = None

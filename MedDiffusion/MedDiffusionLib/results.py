@@ -11,10 +11,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import nodes, tables
+from .cards import SegmentInfo
 from .display import show
 from .hierarchy import place_beside, set_provenance
 from .roles import LABELMAP, SCALAR, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, OutputRole
-from .segmentations import segmentation_from_labels
+from .segmentations import segmentation_from_labels, structure
 from .sequences import sequence_from_volumes
 from .transforms import transform_from_displacement
 
@@ -30,14 +31,15 @@ def load(
     *,
     source: Any = None,
     targets: Mapping[str, Any] | None = None,
-    labels: Sequence[str] | None = None,
+    segments: Sequence[SegmentInfo] = (),
     about: Mapping[str, Any] | None = None,
     base: str = "",
 ) -> dict[str, Any]:
     """The nodes of these roles, by name; an output that the result lacks is left out. Raises BadInput.
 
     `targets` are nodes to fill; those that are gone, and those that are not given, are made new. `about` is added to
-    the provenance that each node carries. New nodes are named after the source, or else `base`.
+    the provenance that each node carries. New nodes are named after the source, or else `base`. `segments` are those of
+    the model.
     """
     files = {name: Path(path) for name, path in result["outputs"].items()}
     figures = result.get("figures") or {}
@@ -55,7 +57,7 @@ def load(
                     content = tables.in_world(content, slicer.mrmlScene.GetNodeByID(above) if above else None)
                 target = (targets or {}).get(role.name)
                 target = target if is_present(target) else None
-                node = MAKERS[role.nodeClass](content, _name(role, source, base), target, role, source, labels)
+                node = MAKERS[role.nodeClass](content, _name(role, source, base), target, role, source, segments)
                 made += [node] if target is None else []
                 _finish(node, role, source, above, provenance, figures.get("threshold", 0.0))
                 found[role.name] = node
@@ -135,8 +137,9 @@ def _read_volume(role: OutputRole, files: Files, figures: Mapping[str, float]) -
 
 
 def _read_many(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
-    """The volumes of `name-0000`, `name-0001`, ... in order."""
-    names = sorted(name for name in files if name.startswith(f"{role.name}-"))
+    """The volumes of `files-0000`, `files-0001`, ... in order."""
+    stem = f"{role.files or role.name}-"
+    names = sorted((name for name in files if name.startswith(stem)), key=lambda name: (len(name), name))
     return [nodes.from_file(files[name]) for name in names] or None
 
 
@@ -163,15 +166,15 @@ def _read_table(role: OutputRole, files: Files, figures: Mapping[str, float]) ->
 # Makers: from what was read to a node, new or filled
 
 
-def _scalar(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
+def _scalar(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
     return nodes.node_from_volume(content, name, node=node)
 
 
-def _labelmap(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
+def _labelmap(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
     return nodes.node_from_volume(content, name, kind="labelmap", node=node)
 
 
-def _segmentation(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
+def _segmentation(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
     present = [int(value) for value in np.unique(content.array) if value > 0]
     if (what := role.segments) is not None:
         names = {value: what.name.format(number=value) for value in present}
@@ -180,21 +183,28 @@ def _segmentation(content: Any, name: str, node: Any, role: OutputRole, source: 
             "terminology": dict.fromkeys(present, what.terminology),
         }
         return segmentation_from_labels(content, names, name, reference=source, node=node, **looks)
-    names = dict(enumerate(labels or (), start=1))
+    known = dict(enumerate(segments, start=1))
+    names = {value: each.name for value, each in known.items()}
     names = names or {value: _("Segment {number}").format(number=value) for value in present}
-    return segmentation_from_labels(content, names, name, reference=source, node=node)
+    looks = {
+        "colours": {value: each.colour for value, each in known.items() if each.colour},
+        "terminology": {value: structure(each.code) for value, each in known.items() if each.code},
+    }
+    return segmentation_from_labels(content, names, name, reference=source, node=node, **looks)
 
 
-def _transform(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
+def _transform(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
     array, grid = content
     return transform_from_displacement(array, grid, name, node=node)
 
 
-def _sequence(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
-    return sequence_from_volumes(content, name, index_name="step", node=node)
+def _sequence(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
+    named = role.index == "segment" and len(segments) == len(content)
+    values = [each.name for each in segments] if named else None
+    return sequence_from_volumes(content, name, index_name=role.index, values=values, node=node)
 
 
-def _table(content: Any, name: str, node: Any, role: OutputRole, source: Any, labels: Any) -> Any:
+def _table(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
     return tables.fill(content, name, node)
 
 

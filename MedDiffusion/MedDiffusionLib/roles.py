@@ -16,7 +16,8 @@ TRANSFORM = "vtkMRMLGridTransformNode"
 class InputRole:
     """One input: a node of one of `nodeTypes`, or, where there are none, a file that passes one of `filters`.
 
-    The `labels` of a label map or a segmentation are exported on the grid of the source.
+    The `labels` of a label map or a segmentation are exported on the grid of the source; so is an image `beside` it
+    that lies under another transform.
     """
 
     name: str
@@ -28,6 +29,7 @@ class InputRole:
     optional: bool = False
     none: str = ""
     labels: bool = False
+    beside: bool = False
 
     @property
     def isFile(self) -> bool:
@@ -48,7 +50,8 @@ class Segments:
 class OutputRole:
     """One output. `display` is its role in `display.show`; one that is not `wanted` is made only when it is ticked.
 
-    Without `segments`, those of a segmentation are the labels of the model.
+    Without `segments`, those of a segmentation are the segments of the model. The volumes of a sequence are the `files`
+    x-1, x-2, ... (x: the name where it is empty), each at a step of its `index`; "segment" is a segment of the model.
     """
 
     name: str
@@ -60,6 +63,8 @@ class OutputRole:
     wanted: bool = True
     always: bool = False
     segments: Segments | None = None
+    files: str = ""
+    index: str = "step"
 
 
 class CommonParameters:

@@ -36,6 +36,10 @@ Colour = tuple[float, float, float]
 Code = tuple[str, str, str]  # scheme, value, meaning, such as ("SCT", "4147007", "Mass")
 NONE: Code = ("", "", "")
 TISSUE: Code = ("SCT", "85756007", "Tissue")
+ANATOMY: Code = ("SCT", "123037004", "Anatomical Structure")
+ALTERED: Code = ("SCT", "49755003", "Morphologically Altered Structure")
+# Lesion, mass, neoplasm, necrosis, oedema, cyst, haemorrhage, infarct: those of Slicer's list that models segment.
+CHANGES = {"52988006", "4147007", "108369006", "6574001", "79654002", "367643001", "50960005", "55641003"}
 # Paul Tol's "bright" scheme, which people with any colour vision can tell apart, without its grey.
 COLOURS = [(238, 102, 119), (68, 119, 170), (204, 187, 68), (34, 136, 51), (102, 204, 238), (170, 51, 119)]
 
@@ -72,30 +76,56 @@ def labels_from_segmentation(
     return grid.with_array(labels), names
 
 
-def labels_on_grid(node: Any, reference_volume_node: Any) -> Volume:
+def labels_on_grid(node: Any, reference_volume_node: Any, names: Sequence[str] = ()) -> Volume:
     """The labels of a label map or a segmentation on the grid of the reference volume; raises `BadInput`.
 
-    The transforms over both nodes count; between voxels, the nearest one is taken.
+    The transforms over both nodes count; between voxels, the nearest one is taken. Segments that are called as one of
+    `names` have its number, from 1 on, and the others are left out; where none is, all are numbered in their order.
     """
     if node is not None and node.IsA(CLASS):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Notice)  # here nobody asks which segment a voxel belongs to
-            return labels_from_segmentation(node, reference_volume_node)[0]
+            known = _named(node, names)
+            labels = labels_from_segmentation(node, reference_volume_node, list(known) or None)[0]
+        numbers = np.array([0, *known.values()], labels.array.dtype)
+        return labels.with_array(numbers[labels.array]) if known else labels
     require_node(node, "vtkMRMLLabelMapVolumeNode", "label map or segmentation")
     labels = volume_from_node(node)
     grid, between = grid_from_node(reference_volume_node), _between(node, reference_volume_node)
     if between is None and same_grid(labels, grid):
         return labels
-    image, sampled = _image(labels), slicer.vtkOrientedImageData()
-    fill_image(image, _positive(labels, node.GetName()))
-    sample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    if not sample(image, _image(grid), sampled, False, False, between):
-        raise BadInput(f"{title(node)} cannot be sampled on the grid of {title(reference_volume_node)}")
-    found = vtk_to_numpy(sampled.GetPointData().GetScalars()).reshape(grid.shape)
+    found = _sampled(labels.with_array(_positive(labels, node.GetName())), grid, between, node)
     if not found.any():
         came = f"no voxel of {title(reference_volume_node)} has a label of {title(node)}"
         raise BadInput(f"{came}; choose another, or check that both lie at the same place")
-    return grid.with_array(found.copy())
+    return grid.with_array(found)
+
+
+def image_beside(node: Any, reference_volume_node: Any) -> Volume:
+    """The image of a volume node, interpolated on the grid of the reference volume; raises `BadInput`.
+
+    The transforms over both nodes count.
+    """
+    image, grid = volume_from_node(node), grid_from_node(reference_volume_node)
+    image = image.with_array(image.array.astype(np.float32))
+    return grid.with_array(_sampled(image, grid, _between(node, reference_volume_node), node, smooth=True))
+
+
+def _sampled(volume: Volume, grid: Volume, between: Any, node: Any, smooth: bool = False) -> NDArray[Any]:
+    """The voxels of a volume on another grid, 0 outside of it."""
+    image, found = _image(volume), slicer.vtkOrientedImageData()
+    fill_image(image, volume.array)
+    sample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    if not sample(image, _image(grid), found, smooth, False, between):
+        raise BadInput(f"{title(node)} cannot be sampled on the grid of the volume; check the transforms over both")
+    return vtk_to_numpy(found.GetPointData().GetScalars()).reshape(grid.shape).copy()
+
+
+def _named(seg_node: Any, names: Sequence[str]) -> dict[str, int]:
+    """The number of a name, from 1 on, by the id of the segment that is called so."""
+    segmentation, numbers = seg_node.GetSegmentation(), {name.casefold(): k for k, name in enumerate(names, start=1)}
+    called = {one: segmentation.GetSegment(one).GetName().casefold() for one in segmentation.GetSegmentIDs()}
+    return {one: numbers[name] for one, name in called.items() if name in numbers}
 
 
 def _chosen(seg_node: Any, segment_ids: Sequence[str] | None) -> list[str]:
@@ -266,6 +296,11 @@ def terminology_entry(kind: Code, *, category: Code = TISSUE, modifier: Code = N
     codes = ["^".join(code) for code in (category, kind, modifier, region, NONE)]
     types, regions = "Segmentation category and type - DICOM master list", "Anatomic codes - DICOM master list"
     return "~".join([types, *codes[:3], regions, *codes[3:]])
+
+
+def structure(code: Code) -> str:
+    """The terminology entry of what a segment shows: a part of the body, or, by its code, what has changed there."""
+    return terminology_entry(code, category=ALTERED if code[1] in CHANGES else ANATOMY)
 
 
 def _image(grid: Volume) -> Any:

@@ -49,12 +49,12 @@ def sequence_from_volumes(
     name: str,
     index_name: str = "time",
     unit: str = "",
-    values: Sequence[float] | None = None,
+    values: Sequence[float] | Sequence[str] | None = None,
     *,
     kind: str = "scalar",
     node: Any = None,
 ) -> Any:
-    """A new sequence node, or `node`, with these volumes at `values` (0, 1, ... by default); raises `BadInput`.
+    """A new sequence node, or `node`, with these volumes at `values`, 0, 1, ... or words; raises `BadInput`.
 
     It has a browser (`browser_of`) and a node that shows one of its volumes (`hierarchy.proxy`).
     """
@@ -68,7 +68,7 @@ def sequence_from_volumes(
         target.RemoveAllDataNodes()
         target.SetIndexName(index_name)
         target.SetIndexUnit(unit)
-        target.SetIndexTypeFromString("numeric")
+        target.SetIndexTypeFromString("text" if _are_words(values) else "numeric")
         for value, volume, image in zip(index, volumes, images, strict=True):
             frame = getattr(slicer, class_name)()  # the sequence copies it into a scene of its own
             frame.SetName(f"{target.GetName()} {index_name} {value}")
@@ -82,10 +82,16 @@ def sequence_from_volumes(
     return target
 
 
-def _index(count: int, values: Sequence[float] | None) -> list[str]:
+def _are_words(values: Sequence[float] | Sequence[str] | None) -> bool:
+    return bool(values) and all(isinstance(value, str) for value in values)
+
+
+def _index(count: int, values: Sequence[float] | Sequence[str] | None) -> list[str]:
     """What stands at every volume, as text, which is how MRML keeps it."""
     if not count:
         raise BadInput("there are no volumes; expected one or more for a sequence")
+    if _are_words(values) and len(set(values)) == len(values) == count:
+        return list(values)
     numbers = [float(value) for value in (range(count) if values is None else values)]
     if len(numbers) != count or len(set(numbers)) != count or not np.isfinite(numbers).all():
         raise BadInput(f"the index of the sequence is {numbers}; expected {count} different finite numbers")

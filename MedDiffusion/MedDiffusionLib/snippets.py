@@ -48,6 +48,9 @@ def as_command(task: str, job: Mapping[str, Any]) -> str:
     spacing = [options.pop(f"spacing_{axis}", None) for axis in "xyz"]
     if (level := options.pop("level", None)) is not None:
         options["threshold"] = level
+    channels = [path for name, path in inputs.items() if name.startswith("volume")]  # the further ones of a model
+    words += [word for path in channels for word in ("--channel", path)]
+    inputs = {name: path for name, path in inputs.items() if not name.startswith("volume")}
     told = {"model": job["model"], "method": job["recipe"], **inputs, **options}
     told |= {"seed": job["seed"], "device": job["device"]}
     for name, value in told.items():
@@ -60,7 +63,7 @@ def as_command(task: str, job: Mapping[str, Any]) -> str:
     return _quote(words) + "\n"
 
 
-VERBS = {"reconstruct": "reconstruct", "anomaly": "anomaly"}
+VERBS = {"reconstruct": "reconstruct", "anomaly": "anomaly", "segment": "segment"}
 
 
 def as_job_file(job: Mapping[str, Any]) -> str:

@@ -21,7 +21,10 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 def read_csv(path: str | Path) -> dict[str, list[Any]]:
-    """The columns of a CSV file with a line of names: whole numbers, numbers, or words. Raises BadInput."""
+    """The columns of a CSV file with a line of names: whole numbers, numbers (nan: an empty cell), or words.
+
+    Raises BadInput.
+    """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             names, *rows = csv.reader(file, strict=True)
@@ -35,7 +38,7 @@ def read_csv(path: str | Path) -> dict[str, list[Any]]:
 def _typed(words: list[str]) -> list[Any]:
     for kind in (int, float):
         try:
-            return [kind(word) for word in words]
+            return [kind(word or "nan") for word in words]
         except ValueError:
             continue
     return words

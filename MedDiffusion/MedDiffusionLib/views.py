@@ -13,7 +13,7 @@ HALF = 0.5  # opacity of what lies in front
 
 
 def show(made: Mapping[str, Any], roles: Sequence[OutputRole], source: Any = None) -> None:
-    """The main image with its uncertainty in front; an anomaly map, or a segmentation, in front of the source.
+    """The main image with its uncertainty in front; an anomaly map, or how sure a segmentation is, before the source.
 
     Without a window there are no views, and nothing happens.
     """
@@ -25,7 +25,7 @@ def show(made: Mapping[str, Any], roles: Sequence[OutputRole], source: Any = Non
             of.setdefault(role.display, []).append(made[role.name])
     back, front = of.get("image", []), of.get("uncertainty", [])
     if source is not None and (of.get("anomaly") or not back):
-        back, front = [source], of.get("anomaly", [])
+        back, front = [source], next(filter(None, map(of.get, ("anomaly", "spread", "probability"))), [])
     if back:
         layers = dict(zip(("background", "foreground"), (back[0], *front[:1]), strict=False))
         slicer.util.setSliceViewerLayers(**layers, foregroundOpacity=HALF, fit=source is None)

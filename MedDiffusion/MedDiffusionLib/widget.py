@@ -248,8 +248,9 @@ class DiffusionWidget(Panel):
         else:
             self._keepOutputs(made, job.arguments)
             self.logic.show(made, self.logic.source(job.arguments))
-            sentence = describe.done(time.monotonic() - job.began, result.get("figures") or {})
-            self.ui.run.say(sentence)
+            figures = result.get("figures") or {}
+            sentence = describe.done(time.monotonic() - job.began, figures)
+            self.ui.run.say(" ".join(filter(None, (sentence, self.logic.remark(made, figures)))))
         self.refresh()
 
     def _keepOutputs(self, made: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

@@ -16,3 +16,10 @@ ANOMALY_ADVICE = (
     "Start with the denoising autoencoder: one pass of a network, the quickest, and hard to beat where lesions are "
     "bright. The diffusion methods take longer and show how certain they are; the intensity threshold needs no network."
 )
+
+# The same of segmentation.
+SEGMENT_ADVICE = (
+    "The implicit ensemble draws whole segmentations, and where they differ is where it is not sure: start with it. "
+    "PD-DDPM is quicker: it starts from a first segmentation, of the model's own network or yours. The U-Net takes one "
+    "pass; how sure it is shows by what it makes of other views of the image."
+)

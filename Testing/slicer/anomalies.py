@@ -32,12 +32,12 @@ def models(folder: Path) -> Path:
         "tiny-anomaly": {"recipes": offered, "companions": companions, "labels": labels, "predicts": "v"},
         "tiny-dae": {"recipes": {}, "labels": {"names": names, "null": 3}, "predicts": "image", "schedule": None},
     }.items():
-        card = Card.model_validate_json(json.dumps({**_card(id), **more}))
-        engine.save(card, _weights(card), folder / id)
+        card = Card.model_validate_json(json.dumps({**card_of(id), **more}))
+        engine.save(card, weights(card), folder / id)
     return folder
 
 
-def _card(id: str) -> dict[str, Any]:
+def card_of(id: str) -> dict[str, Any]:
     shipped = panels.ROOT / "MedDiffusion" / "Resources" / "Models" / "brain-mr" / "model.json"
     card = json.loads(shipped.read_text(encoding="utf-8"))
     arguments = {"widths": [8, 8], "blocks": 1, "groups": 4, "head_channels": 8, "patch": 2, "labels": 13}
@@ -53,7 +53,7 @@ def _card(id: str) -> dict[str, Any]:
     return {**card, **about, "id": id, "name": id.replace("-", " ").capitalize(), "files": {}}
 
 
-def _weights(card: Any) -> dict[str, Any]:
+def weights(card: Any) -> dict[str, Any]:
     import torch
 
     from meddiff.networks import build
@@ -134,9 +134,4 @@ def open_panel(host: Any, folder: Path, **options: Any) -> Any:
     """Diffusion Anomaly with a patient in the scene, and a worker that hands out prepared results."""
     volume = brain()
     made = results(volume, folder / "prepared", **options)
-    module = panels.load(host, "DiffusionAnomaly")
-    widget = module.enter()
-    panels.use_fake(widget.logic, "ok", 0.2, str(made.folder))
-    return SimpleNamespace(
-        host=host, module=module, widget=widget, volume=volume, parameters=widget._parameterNode, made=made
-    )
+    return panels.open_prepared(host, "DiffusionAnomaly", volume, made)

@@ -67,6 +67,30 @@ def open_panel(host: Any) -> Any:
     return SimpleNamespace(host=host, module=module, widget=widget, volume=volume, parameters=widget._parameterNode)
 
 
+def open_prepared(host: Any, name: str, volume: Any, made: Any) -> Any:
+    """A module with a volume in the scene, and a worker that hands out what `made.folder` holds."""
+    module = load(host, name)
+    widget = module.enter()
+    use_fake(widget.logic, "ok", 0.2, str(made.folder))
+    parameters = widget._parameterNode
+    return SimpleNamespace(host=host, module=module, widget=widget, volume=volume, parameters=parameters, made=made)
+
+
+def copied_call(widget: Any) -> dict[str, Any]:
+    """The arguments with which the text of Copy as Python runs a job."""
+    import slicer
+
+    press(widget, "copyPython")
+    captured: dict[str, Any] = {}
+    logic = type(widget.logic)
+    original, logic.run = logic.run, lambda self, arguments, **_: captured.update(arguments) or {}
+    try:
+        exec(slicer.app.clipboard().text(), {"slicer": slicer})  # noqa: S102 - that is what the clipboard is for
+    finally:
+        logic.run = original
+    return captured
+
+
 def run(panel: Any, seconds: float = 20.0) -> None:
     """Press Apply and wait for the end."""
     press(panel.widget, "applyButton")

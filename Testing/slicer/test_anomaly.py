@@ -11,7 +11,7 @@ from typing import Any
 import anomalies
 import numpy as np
 import pytest
-from panels import children, find, finished, press, run, scene_text, use_fake, voxels
+from panels import children, copied_call, find, finished, press, run, scene_text, use_fake, voxels
 
 MM = 1e-6
 CSV = 1e-4  # mm, to which the worker's table is rounded
@@ -486,19 +486,10 @@ def test_looking_at_a_volume_takes_a_moment_and_only_once(panel: Any) -> None:
 
 
 def test_copy_as_python_is_the_same_job(panel: Any) -> None:
-    import slicer
 
     panel.parameters.contrast, panel.parameters.threshold, panel.parameters.level = "FLAIR", "fixed", 0.5
     panel.parameters.smoothing = 2.0
-    press(panel.widget, "copyPython")
-    captured: dict[str, Any] = {}
-    logic = logic_class()
-    original, logic.run = logic.run, lambda self, arguments, **_: captured.update(arguments) or {}
-    try:
-        exec(slicer.app.clipboard().text(), {"slicer": slicer})  # noqa: S102 - that is what the clipboard is for
-    finally:
-        logic.run = original
-    assert captured == panel.widget.logic.arguments(panel.parameters) | {"parameters": None}
+    assert copied_call(panel.widget) == panel.widget.logic.arguments(panel.parameters) | {"parameters": None}
 
 
 def test_copy_as_command_tells_what_to_save_first(panel: Any) -> None:

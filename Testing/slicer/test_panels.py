@@ -16,6 +16,7 @@ from panels import (
     TASKS,
     brain,
     children,
+    copied_call,
     find,
     finished,
     load,
@@ -26,7 +27,7 @@ from panels import (
     voxels,
 )
 
-SHELLS = ("DiffusionSegment", "DiffusionRegister")  # modules that wait for their method
+SHELLS = ("DiffusionRegister",)  # modules that wait for their method
 
 
 @pytest.fixture
@@ -108,24 +109,19 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Any:
     def all_recipes(task: str | None = None) -> tuple[Any, ...]:
         found = [
             *recipes(),
-            *(replace(recipes()[0], task=t, name=f"{t}-new") for t in ("segment", "register")),
+            replace(recipes()[0], task="register", name="register-new"),
         ]
         return tuple(r for r in found if task in (None, r.task))
 
     def all_models(task: str | None = None) -> tuple[Any, ...]:
-        first = models()[0]
-        more = [
-            replace(first, task=t, id=f"{t}-model", recipes=(f"{t}-new",), labels=("lesion",))
-            for t in ("segment", "register")
-        ]
-        return tuple(m for m in (*models(), *more) if task in (None, m.task))
+        more = replace(models()[0], task="register", id="register-model", recipes=("register-new",))
+        return tuple(m for m in (*models(), more) if task in (None, m.task))
 
     monkeypatch.setattr(catalogue, "recipes", all_recipes)
     monkeypatch.setattr(catalogue, "models", all_models)
 
 
 READY = {
-    "DiffusionSegment": ("labels,probability,uncertainty", {}),
     "DiffusionRegister": (
         "warped,displacement-x,displacement-y,displacement-z,trajectory-0000,trajectory-0001",
         {"movingNode"},
@@ -298,16 +294,8 @@ def test_copy_as_python_runs_the_same_job(panel: Any) -> None:
     import slicer
 
     panel.parameters.acceleration, panel.parameters.seed, panel.parameters.contrast = 6.0, 3, "T1"
-    press(panel.widget, "copyPython")
-    text = slicer.app.clipboard().text()
-    assert text.startswith("from DiffusionRecon import DiffusionReconLogic\n")
-    captured = {}
-    logic = sys.modules["DiffusionRecon"].DiffusionReconLogic
-    original, logic.run = logic.run, lambda self, arguments, **_: captured.update(arguments) or {}
-    try:
-        exec(text, {"slicer": slicer})  # noqa: S102 - that is what the clipboard is for
-    finally:
-        logic.run = original
+    captured = copied_call(panel.widget)
+    assert slicer.app.clipboard().text().startswith("from DiffusionRecon import DiffusionReconLogic\n")
     assert captured == panel.widget.logic.arguments(panel.parameters) | {"parameters": None}
 
 
