@@ -54,7 +54,7 @@ class View:
             brain = canonical(_brain(mask, volume))[0].array
         thick, fine = placed.spacing[2 - axis], max(in_plane(placed.spacing, plane))
         if thick > THICK * fine and placed.shape[axis] > 1:
-            told = f"the slices are {thick:g} mm apart and judged one by one: lesions that are smaller will be missed"
+            told = f"the slices are {thick:.3g} mm apart and judged one by one: lesions that are smaller will be missed"
             warnings.warn(f"{told}, and volumes are coarse", Notice, stacklevel=3)
         scaling = model.intensity.fit(np.where(brain, placed.array, 0))
         return cls(volume, placed, restore, brain, scaling, plane)
