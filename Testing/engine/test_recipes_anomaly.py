@@ -161,9 +161,15 @@ def test_the_likelihood_is_what_disease_explains_of_the_healthy_error() -> None:
 def test_restoration_takes_away_what_was_added_and_nothing_else() -> None:
     """Whatever the noise and the texture, in the contrast; without it what noise hides is lost, too."""
     exact = WORLD.image("diseased") - 0.5 * WORLD.region
-    found = twin("restoration", levels=3, draws=1)
+    found = twin("restoration", levels=3, draws=1, measure="difference")
     torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
-    plain = twin("restoration", levels=3, draws=1, contrast=False)
+    white = white_world()
+    path = white.prior(VP).path(4, VP.fraction(1.0), "log-snr", VP.fraction(0.2))[:-1]
+    rest = sum(t.sigma**2 / (t.alpha**2 * 0.01 + t.sigma**2) for t in path) / 4 * (SICK - white.diseased.mean)
+    gain = ((0.5 * white.region + rest) ** 2 - rest**2).clamp_min(0)  # (x - h)^2 - (x - d)^2 with d - h = 0.5
+    likely = twin("restoration", where=white, levels=4, draws=2, high=1.0, low=0.2)
+    torch.testing.assert_close(SICK - likely, gain.sqrt(), rtol=0, atol=1e-9)
+    plain = twin("restoration", levels=3, draws=1, contrast=False, high=1.0, low=0.25)
     assert (plain - exact).abs().mean() > 0.01
     finer = twin("restoration", levels=3, draws=1, contrast=False, high=0.1, low=0.02)
     assert (finer - exact).abs().mean() < 0.5 * (plain - exact).abs().mean()

@@ -30,6 +30,7 @@ Depth = Annotated[float, Between(0.01, 1.0, "fraction of the noise schedule that
 Jitter = Annotated[float, Between(0.0, 0.5, "noise added to what the method sees, so that samples of it differ")]
 Contrast = Annotated[bool, Between(0, 1, "subtract a decoding without guidance, in which errors of inversion cancel")]
 Draws = Annotated[int, Between(1, 64, "noised images a level, every second one with the negative noise of the last")]
+Measure = Annotated[str, OneOf(("likelihood", "difference"), "how the two expectations are compared")]
 Levels = Annotated[int, Between(1, 100, "noise levels at which the network is asked")]
 
 
@@ -131,9 +132,7 @@ def diffusion_contrast(
     high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 1.0,
     low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.2,
     against: Annotated[str, OneOf(("diseased", "null"), "what healthy is compared with")] = "diseased",
-    measure: Annotated[str, OneOf(("likelihood", "difference"), "how the two expectations are compared")] = (
-        "likelihood"
-    ),
+    measure: Measure = "likelihood",
 ) -> Run[Tensor]:
     """h = E[x0 | x_t, healthy] and d = E[x0 | x_t, diseased] of the same x_t, both averaged over levels and noise. The
     residual is d - h, in which errors of reconstruction cancel, or that part of the healthy error that disease
@@ -141,10 +140,15 @@ def diffusion_contrast(
     at one pixel)."""
     x, given = data.image, {"noise": noise, "levels": levels, "draws": draws, "high": high, "low": low}
     healthy, diseased = yield from _expectations(prior, data, ("healthy", against), **given)
+    return x - _residual(x, healthy, diseased, measure)
+
+
+def _residual(x: Tensor, healthy: Tensor, diseased: Tensor, measure: str) -> Tensor:
+    """d - h, or with its sign the root of (x - h)^2 - (x - d)^2, 0 where disease explains nothing."""
+    difference = diseased - healthy
     if measure == "difference":
-        return x - (diseased - healthy)
-    explained = (x - healthy) ** 2 - (x - diseased) ** 2
-    return x - (diseased - healthy).sign() * explained.clamp_min(0).sqrt()
+        return difference
+    return difference.sign() * ((x - healthy) ** 2 - (x - diseased) ** 2).clamp_min(0).sqrt()
 
 
 @recipe(
@@ -168,19 +172,20 @@ def restoration(
     noise: Gaussian,
     levels: Levels = 6,
     draws: Draws = 2,
-    high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 1.0,
-    low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.25,
+    high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 0.3,
+    low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.12,
     contrast: Annotated[
         bool, Between(0, 1, "compare with what is expected as it is: errors of denoising cancel")
     ] = True,
+    measure: Measure = "likelihood",
 ) -> Run[Tensor]:
-    """With r = E[healthy x0 | x_t] (told "restored") and d = E[x0 | x_t] (told "diseased"), averaged over levels and
-    noise: twin = image - (d - r), or r itself without `contrast` (Naval Marimont 2024, sec. 2.2, whose corruption is
-    synthetic anomalies alone; here it is these and noise)."""
+    """With h = E[healthy x0 | x_t] (told "restored") and d = E[x0 | x_t] (told "diseased"), averaged over levels and
+    noise: twin = image - r, where r compares h with d as `diffusion_contrast` does, or h itself without `contrast`
+    (Naval Marimont 2024, sec. 2.2, whose corruption is synthetic anomalies alone; here it is these and noise)."""
     given = {"noise": noise, "levels": levels, "draws": draws, "high": high, "low": low}
     states = ("restored", "diseased") if contrast else ("restored",)
     restored, *seen = yield from _expectations(prior, data, states, **given)
-    return data.image - (seen[0] - restored) if seen else restored
+    return data.image - _residual(data.image, restored, seen[0], measure) if seen else restored
 
 
 @torch.no_grad()
