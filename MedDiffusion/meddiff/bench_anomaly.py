@@ -140,7 +140,7 @@ def compare(
             for recipe in methods(model, wanted):
                 rows.append(_row(case, model, recipe, preset, samples, known, pictures, say))
                 yield rows[-1]
-    best = winner(rows)
+    best = winner(rows, preset)
     if best is None or quick:
         return
     recipe = next(r for r in methods(model) if r.name == best)

@@ -275,7 +275,7 @@ def test_without_limits_they_are_the_brains_own_quantiles() -> None:
 
 
 def test_an_ensemble_is_the_mean_of_its_members() -> None:
-    given = {"contrast": False, "autoencoder": True, "counterfactual": True, "anoddpm": False, "steps": 3}
+    given = {"restoration": False, "autoencoder": True, "counterfactual": True, "steps": 3}
     noise = gaussian(0, 1)  # shared: each member goes on where the last one stopped
     members = [("denoising-autoencoder", {}), ("counterfactual", {"steps": 3})]
     prior, data = WORLD.prior(VP), WORLD.subject(SICK)
@@ -285,7 +285,7 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
     ]
     torch.testing.assert_close(twin("ensemble", **given), sum(twins) / 2)
     with pytest.raises(BadInput, match="choose one or more"):
-        twin("ensemble", contrast=False, autoencoder=False)
+        twin("ensemble", restoration=False, autoencoder=False)
 
 
 # ---------------------------------------------------------------- what is told, and what is missing

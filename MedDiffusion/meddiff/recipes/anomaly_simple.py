@@ -74,9 +74,15 @@ def intensity_threshold(
     summary="The mean of the twins of several methods, whose mistakes differ.",
     paper="After Lakshminarayanan et al., NeurIPS 2017 (deep ensembles), arXiv:1612.01474",
     needs="what its members need",
-    calls=((2, "levels", "draws", "contrast"), (4, "steps", "counterfactual"), ("steps", "anoddpm"), ("autoencoder",)),
+    calls=(
+        (2, "levels", "draws", "restoration"),
+        (2, "levels", "draws", "contrast"),
+        (4, "steps", "counterfactual"),
+        ("steps", "anoddpm"),
+        ("autoencoder",),
+    ),
     presets={
-        "fast": {"levels": 4, "draws": 1},
+        "fast": {"levels": 3, "draws": 1},
         "balanced": {"levels": 6, "draws": 2},
         "best": {"levels": 8, "draws": 3, "steps": 20, "counterfactual": True},
     },
@@ -86,7 +92,8 @@ def ensemble(
     data: Subject,
     *,
     noise: Gaussian,
-    contrast: Annotated[bool, Between(0, 1, "diffusion contrast is a member")] = True,
+    restoration: Annotated[bool, Between(0, 1, "restoration is a member")] = True,
+    contrast: Annotated[bool, Between(0, 1, "diffusion contrast is a member")] = False,
     autoencoder: Annotated[bool, Between(0, 1, "the denoising autoencoder is a member")] = True,
     counterfactual: Annotated[bool, Between(0, 1, "the counterfactual is a member")] = False,
     anoddpm: Annotated[bool, Between(0, 1, "AnoDDPM is a member")] = False,
@@ -97,6 +104,7 @@ def ensemble(
     """The mean over the members, each with its other settings as they are by default."""
     given = {"levels": levels, "draws": draws, "steps": steps}
     lengths = {  # of each member's run
+        "restoration": restoration * levels * draws,
         "diffusion-contrast": contrast * levels * draws,
         "denoising-autoencoder": int(autoencoder),
         "counterfactual": counterfactual * 3 * steps,
