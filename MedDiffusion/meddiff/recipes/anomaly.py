@@ -233,7 +233,7 @@ def counterfactual(
     noise: Gaussian,
     steps: Steps = 10,
     depth: Depth = 0.4,
-    scale: Annotated[float, Between(0.0, 30.0, "strength of the guidance towards healthy")] = 3.0,
+    scale: Annotated[float, Between(0.0, 30.0, "strength of the guidance towards healthy")] = 8.0,
     contrast: Contrast = True,
     jitter: Jitter = 0.02,
 ) -> Run[Tensor]:
@@ -262,7 +262,7 @@ def classifier_guided(
     noise: Gaussian,
     steps: Steps = 15,
     depth: Depth = 0.5,
-    scale: Annotated[float, Between(0.0, 1000.0, "times the classifier's gradient; 1 is Bayes' rule")] = 100.0,
+    scale: Annotated[float, Between(0.0, 1000.0, "times the classifier's gradient; 1 is Bayes' rule")] = 10.0,
     contrast: Contrast = True,
     jitter: Jitter = 0.02,
 ) -> Run[Tensor]:
