@@ -80,7 +80,7 @@ def _from_noise(
     paper="Wolleb et al., MIDL 2022, arXiv:2112.03145; few steps: Lu et al. 2022, arXiv:2211.01095",
     needs="a mask diffusion model of the anatomy",
     calls=(("steps",),),
-    presets={"fast": {"steps": 3}, "balanced": {"steps": 8}, "best": {"steps": 50}},
+    presets={"fast": {"steps": 2}, "balanced": {"steps": 4}, "best": {"steps": 10}},
 )
 def implicit_ensemble(
     prior: Prior,
@@ -88,7 +88,7 @@ def implicit_ensemble(
     *,
     noise: Noise,
     cond: Condition | None = None,
-    steps: Steps = 8,
+    steps: Steps = 4,
     solver: Solver = "ancestral",
     stop: Stop = 0.0,
 ) -> Run[Tensor]:
@@ -104,7 +104,7 @@ def implicit_ensemble(
     paper="Guo et al., ISBI 2023, arXiv:2210.17408",
     needs="a mask diffusion model, and a first segmentation: yours, a threshold, or that of its companion network",
     calls=(("steps",),),
-    presets={"fast": {"steps": 1}, "balanced": {"steps": 2}, "best": {"steps": 10}},
+    presets={"fast": {"steps": 1}, "balanced": {"steps": 2}, "best": {"steps": 5}},
 )
 def pd_ddpm(
     prior: Prior,
@@ -113,7 +113,7 @@ def pd_ddpm(
     noise: Noise,
     cond: Condition | None = None,
     steps: Steps = 2,
-    start: Annotated[float, Between(0.02, 1.0, "how much noise the first segmentation gets; less if it is good")] = 0.3,
+    start: Annotated[float, Between(0.02, 1.0, "how much noise the first segmentation gets; less if it is good")] = 0.5,
     solver: Solver = "ancestral",
 ) -> Run[Tensor]:
     """PD-DDPM (Guo 2023, sec. 2.2): q(x_T' | pre-segmentation), then the reverse steps from T' alone."""
@@ -134,7 +134,7 @@ def pd_ddpm(
     needs="a MedSegDiff model of the anatomy",
     part="medsegdiff",
     calls=(("steps",),),
-    presets={"fast": {"steps": 3}, "balanced": {"steps": 8}, "best": {"steps": 50}},
+    presets={"fast": {"steps": 2}, "balanced": {"steps": 4}, "best": {"steps": 10}},
 )
 def medsegdiff(
     prior: Prior,
@@ -142,7 +142,7 @@ def medsegdiff(
     *,
     noise: Noise,
     cond: Condition | None = None,
-    steps: Steps = 8,
+    steps: Steps = 4,
     solver: Solver = "ancestral",
     stop: Stop = 0.0,
     coarse: Annotated[float, Between(0.0, 0.9, "weight of the coarse map in the fused probabilities")] = 0.25,
