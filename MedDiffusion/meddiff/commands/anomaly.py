@@ -99,7 +99,7 @@ def anomaly(
         device=device,
         precision=precision,
     )
-    report(console.execute(job), as_json)
+    report(console.execute(job, "anomaly"), as_json)
 
 
 def parse_threshold(text: str | None) -> dict[str, Any]:

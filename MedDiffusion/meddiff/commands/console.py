@@ -96,11 +96,13 @@ def progress_bar(title: str) -> Iterator[Callable[..., None]]:
         yield show
 
 
-def execute(job: Job) -> Result:
-    """Run a job under a progress bar; Ctrl-C stops it, with nothing left behind."""
+def execute(job: Job, task: str | None = None) -> Result:
+    """Run a job (of `task`) under a progress bar; Ctrl-C stops it, with nothing left behind."""
     with progress_bar(job.recipe) as show:
         from ..job import notices, run
+        from ..registry import find_recipe
 
+        find_recipe(job.recipe, task)  # a method of another task writes other files than the caller reports
         with stop_on(signal.SIGINT) as should_stop, notices(note):
             return run(job, lambda progress: show(progress.step, progress.of), should_stop)
 

@@ -127,7 +127,7 @@ def reconstruct(
         device=device,
         precision=precision,
     )
-    console.report(console.execute(job), as_json)
+    console.report(console.execute(job, "reconstruct"), as_json)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def segment(
         device=device,
         precision=precision,
     )
-    report(console.execute(job), as_json)
+    report(console.execute(job, "segment"), as_json)
 
 
 def report(result: Result, as_json: bool = False) -> None:
