@@ -83,9 +83,13 @@ def detect(
     recipe = find_recipe(method, TASK)
     settings = recipe.settings(parameters or {}, preset)
     look = {"polarity": polarity, "structural": structural, "smoothing": smoothing}
-    _check({**look, "plane": plane, "threshold": threshold, "level": level, "minimum_volume": minimum_volume})
+    limits = {"threshold": threshold, "level": level, "minimum_volume": minimum_volume}
+    _check({**look, **limits, "plane": plane, "samples": samples})
     _check_part(model, recipe)
+    model.condition(contrast, 1)  # refuses what it cannot be told
     view = View.of(volume, model, plane, mask)
+    if recipe.part:
+        model.companion(recipe.part)  # what is not installed, or altered, is told before anything is computed
     if samples == 1:
         warnings.warn("one sample has no spread: the uncertainty is 0 everywhere; take 2 or more", Notice, stacklevel=2)
     groups, before = [view.kept[rows] for rows in batches(len(view.kept), batch)], 0
@@ -94,7 +98,7 @@ def detect(
         before = len(PROBE_RATIOS) * len(names)
         contrast = yield from find_contrast(view, model, seed, before + calls * len(groups))
     look["smoothing"] = width = _width(model, recipe, smoothing)
-    limit = _limit(model, recipe, contrast, threshold, level, width)
+    limit = _limit(model, recipe, contrast, threshold, level, width, structural)
     twin, spread = view.images.clone(), torch.zeros_like(view.images)
     for number, rows in enumerate(groups):
         prior, subject = gather(view, rows, model, recipe, contrast)
@@ -110,7 +114,9 @@ def detect(
     told = {"contrast": contrast, "plane": plane, "samples": samples, "mask": "given" if mask is not None else "found"}
     told |= {"threshold": threshold, "minimum_volume": minimum_volume, **look}
     seen = calls * len(view.kept) + before * min(PROBES, len(view.kept))
-    return replace(found, calls=calls, megapixels=seen * pixels / 1e6, settings={**settings, **told})
+    # some methods have a setting of the same name, such as `contrast`
+    own = {f"{recipe.name}.{name}" if name in told else name: value for name, value in settings.items()}
+    return replace(found, calls=calls, megapixels=seen * pixels / 1e6, settings={**own, **told})
 
 
 def _check(options: Mapping[str, Any]) -> None:
@@ -208,7 +214,13 @@ def _width(model: Model, recipe: Recipe, smoothing: float | None) -> float:
 
 
 def _limit(
-    model: Model, recipe: Recipe, contrast: str | None, threshold: str, level: float | None, width: float
+    model: Model,
+    recipe: Recipe,
+    contrast: str | None,
+    threshold: str,
+    level: float | None,
+    width: float,
+    structural: float,
 ) -> float | None:
     """The threshold in network units; None for Otsu's, also where nobody knows what is healthy."""
     if threshold != "healthy":
@@ -218,6 +230,9 @@ def _limit(
         told = f"model {model.card.id!r} knows no healthy level of {recipe.name} on {contrast or 'an unknown contrast'}"
         warnings.warn(f"{told}; Otsu's threshold is taken in its place", Notice, stacklevel=3)
         return None
+    if structural:
+        told = "the healthy level is one of maps that no weight of structure makes smaller, as this one is made"
+        warnings.warn(f"{told}: lesions will be missed; take a fixed threshold or Otsu's", Notice, stacklevel=3)
     if width < known.smoothing_mm:
         told = (
             f"the healthy level is one of maps smoothed by {known.smoothing_mm:g} mm, and this one is by {width:g} mm"

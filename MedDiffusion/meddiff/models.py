@@ -54,8 +54,17 @@ class Model:
                 raise BadInput(
                     f"this method needs a {part}, and {self.card.id} comes with {has}; choose another method"
                 )
-            precision = "bf16" if self.dtype is torch.bfloat16 else "fp32"
-            self.companions[part] = load(self.card.companions[part], str(self.device), precision)
+            precision, name = "bf16" if self.dtype is torch.bfloat16 else "fp32", self.card.companions[part]
+            try:
+                found = find(name)
+            except BadModel:
+                raise
+            except BadInput as error:
+                raise BadInput(
+                    f"this method needs the {part} of {self.card.id}, the model {name!r}, which is not installed "
+                    f"({error}); install it, or choose another method"
+                ) from None
+            self.companions[part] = load(found.folder, str(self.device), precision)
         return self.companions[part]
 
     def uncalibrated(self) -> Model:

@@ -70,6 +70,9 @@ def compare(truth: np.ndarray, found: Detection) -> dict[str, float]:
         return figures
     figures |= {"dice": dice(truth, labels), "lesion_recall": lesion_recall(truth, labels)}
     inside, score = truth[brain], found.anomaly.array[brain]
+    if inside.all():
+        warnings.warn("the reference marks the whole brain: there are no areas under curves", Notice, stacklevel=2)
+        return figures
     return figures | {"auprc": auprc(inside, score), "auroc": auroc(inside, score)}
 
 

@@ -268,6 +268,19 @@ def test_a_missing_part_is_told_with_what_there_is(brain: Volume, model: Model) 
     assert "denoising-autoencoder" not in str(error.value)
 
 
+def test_a_part_that_is_not_installed_is_told_by_its_name_before_the_computing(brain: Volume, model: Model) -> None:
+    whole = replace(model, card=model.card.model_copy(update={"companions": {"classifier": "tiny-judge"}}))
+    told = r"needs the classifier of tiny-anomaly, the model 'tiny-judge', which is not installed"
+    with pytest.raises(BadInput, match=told):
+        next(detect(brain, whole, method="classifier-guided"))
+
+
+def test_a_setting_of_the_method_is_kept_beside_an_option_of_the_same_name(brain: Volume, model: Model) -> None:
+    options = {"method": "restoration", "parameters": {"levels": 1, "draws": 1, "contrast": False}}
+    settings = found(brain, model, **options).settings
+    assert (settings["contrast"], settings["restoration.contrast"]) == ("T1", False)
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -294,7 +307,7 @@ def wide(brain: Volume, spacing: tuple[float, float, float]) -> Volume:
         (lambda v: v, {"level": None}, "'fixed' came without a level"),
         (lambda v: v, {"threshold": "otsu"}, "'otsu' came with the level 0.3"),
         (lambda v: v, {"polarity": "dark"}, "did you mean darker"),
-        (lambda v: v, {"samples": 0}, "at least one sample"),
+        (lambda v: v, {"samples": 0}, "samples must be between 1 and 64"),
         (lambda v: v, {"batch": 0}, "batch size is 0"),
         (lambda v: v, {"plane": "axal"}, "did you mean axial"),
     ],
@@ -375,6 +388,9 @@ def test_figures_against_a_reference(job: Job, brain: Volume, tmp_path: Path) ->
     write(brain.with_array(0 * truth), tmp_path / "truth.nrrd")
     with pytest.warns(Notice, match="marks nothing"):
         assert run(replace(job, inputs=inputs)).figures["false_positives"] == 1
+    write(brain.with_array(0 * truth + 1), tmp_path / "truth.nrrd")
+    with pytest.warns(Notice, match="marks the whole brain"):
+        assert "auroc" not in run(replace(job, inputs=inputs)).figures
     far = Volume(np.ones((2, 2, 2)), (1, 1, 1), (900, 900, 9000), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     write(far, tmp_path / "truth.nrrd")
     with pytest.warns(Notice, match="another grid"), pytest.raises(BadInput, match="reference lies elsewhere"):
@@ -436,6 +452,7 @@ def job_file(job: Job, tmp_path: Path) -> Path:
         (("--threshold", "-1"), "level must be between 0 and 10, got -1"),
         (("--minimum-volume", "-1"), "minimum_volume must be between"),
         (("--method", "classifier-guided"), "it can do: "),
+        (("--method", "ddnm"), "unknown anomaly method 'ddnm'"),
         (("--mask", "absent.nrrd"), "does not exist"),
         (("--model", "tiny-anomyl"), "did you mean tiny-anomaly"),
     ],
