@@ -39,12 +39,12 @@ def bright_lesions(flair: np.ndarray, smallest: int = 5) -> np.ndarray:
     """A rough mask (bool) of the lesions of a FLAIR volume (Z, Y, X): components of `smallest` voxels or more, inside
     of the brain, that are much brighter than what surrounds them. It errs on the side of too much: what it marks is
     not trained on as healthy."""
-    brain = ndimage.binary_fill_holes(flair > 0.05 * np.percentile(flair, 99.9))
-    inner = ndimage.binary_erosion(brain, np.ones((1, 7, 7)))  # the rim of a skull-stripped brain is bright, too
+    brain = np.asarray(ndimage.binary_fill_holes(flair > 0.05 * np.percentile(flair, 99.9)))
+    # the rim of a skull-stripped brain is bright, too
+    inner = np.asarray(ndimage.binary_erosion(brain, np.ones((1, 7, 7))))
     around, weight = (ndimage.gaussian_filter(a, (1, 12, 12)) for a in (flair * brain, brain.astype(np.float32)))
-    components, count = ndimage.label(inner & (flair * weight > BRIGHT * around))
-    sizes = np.bincount(components.ravel(), minlength=count + 1)
-    keep = sizes >= smallest
+    components: np.ndarray = ndimage.label(inner & (flair * weight > BRIGHT * around))[0]  # type: ignore[index]
+    keep = np.bincount(components.ravel()) >= smallest
     keep[0] = False
     return keep[components]
 
@@ -55,8 +55,8 @@ def fill(array: np.ndarray, lesions: np.ndarray, seed: int = 0) -> np.ndarray:
     As lesion filling does before brains are measured (Chard 2010). Only intensities like those around the lesions
     take part, so that the ventricles do not flow in.
     """
-    hole = ndimage.binary_dilation(lesions, iterations=2)
-    ring = ndimage.binary_dilation(hole, iterations=5) & ~hole & (array > 0)
+    hole = np.asarray(ndimage.binary_dilation(lesions, iterations=2), dtype=bool)
+    ring = np.asarray(ndimage.binary_dilation(hole, iterations=5), dtype=bool) & ~hole & (array > 0)
     if not lesions.any() or not ring.any():
         return array.copy()
     centre = float(np.median(array[ring]))

@@ -63,6 +63,10 @@ def show(model: Id, as_json: AsJson = False) -> None:
     console.say(f"\n{folder}")
 
 
+def _schedule(card: Card) -> str:
+    return f"schedule {card.schedule.name}" if card.schedule else "in one pass"
+
+
 def _facts(card: Card) -> dict[str, str]:
     """What people ask about a model, in words."""
     labels = card.labels.names if card.labels else ()
@@ -70,7 +74,8 @@ def _facts(card: Card) -> dict[str, str]:
         "task": card.task,
         "images": f"{card.anatomy} {card.modality}, {card.orientation}, {_spacing(card)}",
         "labels": ", ".join(labels) or "none",
-        "network": f"{card.network.name}, predicts {card.predicts}, schedule {card.schedule.name}",
+        "network": f"{card.network.name}, predicts {card.predicts}, {_schedule(card)}",
+        **({"companions": ", ".join(card.companions.values())} if card.companions else {}),
         "trained on": "; ".join(f"{data.name} ({data.licence})" for data in card.training.data),
         "training": f"{card.training.steps} steps, {card.training.seconds / 60:.0f} min on {card.training.device}",
         "size": _size(card),

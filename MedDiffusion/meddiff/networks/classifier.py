@@ -40,8 +40,10 @@ class NoisedClassifier(nn.Module):
             DiffusionUNetResnetBlock(2, before, told, after, down=0 < i < levels, norm_num_groups=groups)
             for i, (before, after) in enumerate(zip((widths[0], *widths), widths, strict=False))
         )
-        self.vote = nn.Sequential(nn.GroupNorm(groups, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], 1, 1))
-        nn.init.constant_(self.vote[-1].bias, -5.0)  # few places have lesions
+        last = nn.Conv2d(widths[-1], 1, 1)
+        self.vote = nn.Sequential(nn.GroupNorm(groups, widths[-1]), nn.SiLU(), last)
+        if last.bias is not None:
+            nn.init.constant_(last.bias, -5.0)  # few places have lesions
 
     def votes(self, x: Tensor, time: float | Tensor, cond: Condition | None = None) -> Tensor:
         """The log odds that there is a lesion at each place, (B, 1, Y / `multiple`, X / `multiple`) of padded x."""

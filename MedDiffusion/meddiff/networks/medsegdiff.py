@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from monai.networks.blocks.convolutions import Convolution
@@ -119,9 +120,9 @@ class MedSegDiff(nn.Module):
         features, rough = self._encode(image)
         h, skips = self.enter[0](to_depth(mask, self.patch)), []
         for i, fusion in enumerate(self.fusions):
-            h = fusion(self.down[0][i](h, told), features[i])
+            h = fusion(_list(self.down, 0)[i](h, told), features[i])
             skips.append(h)
-            h = self.shrink[0][i](h) if i + 1 < len(self.fusions) else h
+            h = _list(self.shrink, 0)[i](h) if i + 1 < len(self.fusions) else h
         return self._decode(0, self.middle[0](h, told), skips, told)[(..., *crop)], rough[(..., *crop)]
 
     def forward(self, x: Tensor, time: float | Tensor, cond: Condition | None = None) -> Tensor:
@@ -136,14 +137,14 @@ class MedSegDiff(nn.Module):
         """The features of the image at every scale, and the logits of the coarse map."""
         still = image.new_zeros(len(image), 4 * self.base)  # the image has no noise level
         h, skips = self.enter[1](to_depth(image, self.patch)), []
-        for i, block in enumerate(self.down[1]):
+        for i, block in enumerate(_list(self.down, 1)):
             h = block(h, still)
             skips.append(h)
-            h = self.shrink[1][i](h) if i + 1 < len(self.down[1]) else h
+            h = _list(self.shrink, 1)[i](h) if i + 1 < len(_list(self.down, 1)) else h
         return skips, self._decode(1, self.middle[1](h, still), skips, still)
 
     def _decode(self, which: int, h: Tensor, skips: Sequence[Tensor], told: Tensor) -> Tensor:
-        for grow, block, skip in zip(self.grow[which], self.up[which], reversed(skips[:-1]), strict=True):
+        for grow, block, skip in zip(_list(self.grow, which), _list(self.up, which), reversed(skips[:-1]), strict=True):
             h = block(torch.cat([grow(h), skip], 1), told)
         return to_space(self.exit[which](h), self.patch)
 
@@ -160,3 +161,8 @@ def medsegdiff(
 ) -> MedSegDiff:
     """A MedSegDiff of `classes` classes beside `images` image channels."""
     return MedSegDiff(spatial_dims, classes, code, images, tuple(widths), groups, patch)
+
+
+def _list(lists: nn.ModuleList, which: int) -> nn.ModuleList:
+    """One of the two lists: the mask's or the image's."""
+    return cast(nn.ModuleList, lists[which])
