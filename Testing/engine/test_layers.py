@@ -26,8 +26,8 @@ LAYERS = [
     ["training.*"],
     ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded"],
     ["brain_view", "detection", "placing", "segmentation"],
-    ["task_types", "task_reconstruct", "task_anomaly", "task_segment", "tasks"],
-    ["job", "worker", "cluster", "demo", "pictures"],
+    ["task_types", "task_reconstruct", "task_anomaly", "task_segment"]
+    + ["tasks", "job", "worker", "cluster", "demo", "pictures"],
     ["anomaly_cases", "anomaly_pictures"],
     ["bench", "bench_speed", "bench_raw", "bench_anomaly", "bench_segment", "thresholds", "calibration"],
     ["commands.*", "cli", "__init__", "__main__"],
