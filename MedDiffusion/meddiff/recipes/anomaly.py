@@ -109,6 +109,43 @@ def _counterfactual(
 
 
 @recipe(
+    "restoration",
+    title="Restoration (DISYRE)",
+    task=TASK,
+    summary="The network was taught to see through noise what painted lesions hid; what it changes is the anomaly.",
+    paper="After Naval Marimont et al., ISBI 2024 (DISYRE), arXiv:2311.15453",
+    needs="a prior that was taught to restore images with painted lesions",
+    calls=(("levels", "draws"), ("levels", "draws", "contrast")),
+    presets={
+        "fast": {"levels": 3, "draws": 1},
+        "balanced": {"levels": 6, "draws": 2},
+        "best": {"levels": 10, "draws": 4},
+    },
+)
+def restoration(
+    prior: Prior,
+    data: Subject,
+    *,
+    noise: Gaussian,
+    levels: Levels = 6,
+    draws: Draws = 2,
+    high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 0.3,
+    low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.12,
+    contrast: Annotated[
+        bool, Between(0, 1, "compare with what is expected as it is: errors of denoising cancel")
+    ] = True,
+    measure: Measure = "likelihood",
+) -> Run[Tensor]:
+    """With h = E[healthy x0 | x_t] (told "restored") and d = E[x0 | x_t] (told "diseased"), averaged over levels and
+    noise: twin = image - r, where r compares h with d as `diffusion_contrast` does, or h itself without `contrast`
+    (Naval Marimont 2024, sec. 2.2, whose corruption is synthetic anomalies alone; here it is these and noise)."""
+    given = {"noise": noise, "levels": levels, "draws": draws, "high": high, "low": low}
+    states = ("restored", "diseased") if contrast else ("restored",)
+    restored, *seen = yield from _expectations(prior, data, states, **given)
+    return data.image - _residual(data.image, restored, seen[0], measure) if seen else restored
+
+
+@recipe(
     "diffusion-contrast",
     title="Diffusion contrast (healthy against diseased)",
     task=TASK,
@@ -149,43 +186,6 @@ def _residual(x: Tensor, healthy: Tensor, diseased: Tensor, measure: str) -> Ten
     if measure == "difference":
         return difference
     return difference.sign() * ((x - healthy) ** 2 - (x - diseased) ** 2).clamp_min(0).sqrt()
-
-
-@recipe(
-    "restoration",
-    title="Restoration (DISYRE)",
-    task=TASK,
-    summary="The network was taught to see through noise what painted lesions hid; what it changes is the anomaly.",
-    paper="After Naval Marimont et al., ISBI 2024 (DISYRE), arXiv:2311.15453",
-    needs="a prior that was taught to restore images with painted lesions",
-    calls=(("levels", "draws"), ("levels", "draws", "contrast")),
-    presets={
-        "fast": {"levels": 3, "draws": 1},
-        "balanced": {"levels": 6, "draws": 2},
-        "best": {"levels": 10, "draws": 4},
-    },
-)
-def restoration(
-    prior: Prior,
-    data: Subject,
-    *,
-    noise: Gaussian,
-    levels: Levels = 6,
-    draws: Draws = 2,
-    high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 0.3,
-    low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.12,
-    contrast: Annotated[
-        bool, Between(0, 1, "compare with what is expected as it is: errors of denoising cancel")
-    ] = True,
-    measure: Measure = "likelihood",
-) -> Run[Tensor]:
-    """With h = E[healthy x0 | x_t] (told "restored") and d = E[x0 | x_t] (told "diseased"), averaged over levels and
-    noise: twin = image - r, where r compares h with d as `diffusion_contrast` does, or h itself without `contrast`
-    (Naval Marimont 2024, sec. 2.2, whose corruption is synthetic anomalies alone; here it is these and noise)."""
-    given = {"noise": noise, "levels": levels, "draws": draws, "high": high, "low": low}
-    states = ("restored", "diseased") if contrast else ("restored",)
-    restored, *seen = yield from _expectations(prior, data, states, **given)
-    return data.image - _residual(data.image, restored, seen[0], measure) if seen else restored
 
 
 @torch.no_grad()
