@@ -13,9 +13,10 @@ def _(text: str) -> str:
 
 # Which method of anomaly detection to take, by what `meddiff bench anomaly` has measured: shown below the methods.
 ANOMALY_ADVICE = (
-    "Start with restoration, and with diffusion contrast on T1 and T2: they were the best on the test patient. On FLAIR "
-    "the intensity threshold, which needs no network, does nearly as well. They have learnt what lesions of white matter "
-    "look like; for other findings compare with the denoising autoencoder and AnoDDPM, which saw healthy brains alone."
+    "Start with restoration, and with diffusion contrast on T1 and T2: they were the best on the test patient. On "
+    "FLAIR the intensity threshold, which needs no network, does nearly as well. They have learnt what lesions of "
+    "white matter look like; for other findings compare with the denoising autoencoder and AnoDDPM, which have seen "
+    "healthy brains alone."
 )
 
 # The same of segmentation.
