@@ -15,8 +15,8 @@ def _(text: str) -> str:
 ANOMALY_ADVICE = (
     "Start with restoration, and with diffusion contrast on T1 and T2: they were the best on the test patient. On "
     "FLAIR the intensity threshold, which needs no network, does nearly as well. They have learnt what lesions of "
-    "white matter look like; for other findings compare with the denoising autoencoder and AnoDDPM, which have seen "
-    "healthy brains alone."
+    "white matter look like; for other findings compare with the denoising autoencoder, one pass of a network, and "
+    "AnoDDPM: they have seen healthy brains alone."
 )
 
 # The same of segmentation.

@@ -13,7 +13,7 @@ import panels
 
 SHAPE, SPACING = (6, 96, 80), 2.0  # of the small phantom; mm
 COLUMNS = ("lesion", "volume_mm3", "peak", "mean", "r_mm", "a_mm", "s_mm", "slices")
-STATES = ("healthy", "diseased", "simplex")
+STATES = ("healthy", "diseased", "restored", "simplex")
 FIGURES = {"lesions": 2.0, "lesion_volume_mm3": 1234.0, "threshold": 0.25, "network_calls": 20.0}
 
 
@@ -27,7 +27,7 @@ def models(folder: Path) -> Path:
     names = ("FLAIR", "T1", "T2")
     offered: dict[str, Any] = {recipe.name: {} for recipe in recipes(anomaly.TASK)}
     companions = {"denoiser": "tiny-dae", "classifier": "not-here"}
-    labels = {"names": names, "states": STATES, "null": 12}
+    labels = {"names": names, "states": STATES, "null": 15}
     for id, more in {
         "tiny-anomaly": {"recipes": offered, "companions": companions, "labels": labels, "predicts": "v"},
         "tiny-dae": {"recipes": {}, "labels": {"names": names, "null": 3}, "predicts": "image", "schedule": None},
@@ -40,7 +40,7 @@ def models(folder: Path) -> Path:
 def card_of(id: str) -> dict[str, Any]:
     shipped = panels.ROOT / "MedDiffusion" / "Resources" / "Models" / "brain-mr" / "model.json"
     card = json.loads(shipped.read_text(encoding="utf-8"))
-    arguments = {"widths": [8, 8], "blocks": 1, "groups": 4, "head_channels": 8, "patch": 2, "labels": 13}
+    arguments = {"widths": [8, 8], "blocks": 1, "groups": 4, "head_channels": 8, "patch": 2, "labels": 16}
     network = {"name": "diffusion-unet", "arguments": arguments}
     about = {
         "task": "anomaly",
