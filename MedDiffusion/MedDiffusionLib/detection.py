@@ -9,13 +9,11 @@ from slicer.i18n import tr as _
 
 from . import sections
 from .bindings import Bindings, fill
-from .roles import LABELMAP, SEGMENTATION, TABLE, InputRole, OutputRole, Segments
+from .roles import LABELS, SEGMENTATION, TABLE, InputRole, OutputRole, Segments
 from .segmentations import ALTERED, terminology_entry
 
 MEASURED = -0.25  # mm; a smoothing below 0 is the one with which the model was measured on healthy tissue
 
-
-LABELS = (SEGMENTATION, LABELMAP)
 OPTIONS = {  # option of the job: parameter, and argument of `process`
     "contrast": "contrast",
     "plane": "plane",

@@ -10,6 +10,7 @@ SEGMENTATION = "vtkMRMLSegmentationNode"
 SEQUENCE = "vtkMRMLSequenceNode"
 TABLE = "vtkMRMLTableNode"
 TRANSFORM = "vtkMRMLGridTransformNode"
+LABELS = (SEGMENTATION, LABELMAP)  # what people draw on
 
 
 @dataclass(frozen=True)

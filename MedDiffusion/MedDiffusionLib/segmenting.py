@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from meddiff.domain import FEWEST, FLAT, MUCH
 from meddiff.volume import Volume, nearest_axes
 
 from . import catalogue, sections
 from .bindings import Bindings, fill
 from .cards import ModelInfo
-from .roles import LABELMAP, SEGMENTATION, SEQUENCE, TABLE, InputRole, OutputRole
+from .roles import LABELS, SEGMENTATION, SEQUENCE, TABLE, InputRole, OutputRole
 from .segmentations import place_of_segment
 
-LABELS = (SEGMENTATION, LABELMAP)
 CHANNELS = ("inputVolume", "inputVolume2", "inputVolume3", "inputVolume4")
 OPTIONS = {  # option of the job: parameter, and argument of `process`
     "fusion": "fusion",
@@ -30,9 +30,7 @@ OPTIONS = {  # option of the job: parameter, and argument of `process`
 }
 STARTED = ("pd-ddpm",)  # methods that start from a first segmentation
 UNLIMITED = -1e6  # of a threshold
-FEWEST = 4  # voxels along an axis, of which the engine wants more
-MUCH, LITTLE = 2.0, 1 / 3  # of the size that a model was trained on
-FLAT = 3  # different values: no image has so few
+LITTLE = 1 / 3  # of the size that a model was trained on
 
 
 def inputs() -> tuple[InputRole, ...]:

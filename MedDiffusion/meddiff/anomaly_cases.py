@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from scipy.ndimage import binary_dilation, binary_fill_holes, label
 from .errors import BadInput
 from .lesions import paint, white_matter
 from .noises import seed_of
+from .splits import MANIFEST, files_of
 from .volume import Volume, canonical, read
 
 CONTRASTS = ("FLAIR", "T2", "T1")
@@ -109,17 +109,13 @@ def person(data: Path, what: str, split: str) -> Volume:
 def shapes(data: Path, split: str) -> dict[str, np.ndarray]:
     """The lesions (bool, Z, Y, X) of the other patients of a split, by name, less those components of a slice that
     are near a lesion of the person of that split or reach out of the brain."""
-    manifest = data / "manifest.csv"
-    if not manifest.is_file():
-        raise BadInput(f"{manifest} is missing; it names the split (train or test) of every file")
-    with manifest.open(newline="", encoding="utf-8") as file:
-        files = [r["file"] for r in csv.DictReader(file) if r["split"] == split and r["file"].startswith(SHAPES)]
+    files = [name for name in files_of(data, split) if name.startswith(SHAPES)]
     lesions = person(data, "lesions", split).array > 0
     forbidden = near(lesions) | (person(data, CONTRASTS[0], split).array <= 0)
     links = np.zeros((3, 3, 3), bool)
     links[1] = True
     found = {}
-    for name in sorted(files):
+    for name in files:
         mask = canonical(read(data / name))[0].array > 0
         if mask.shape != forbidden.shape:
             raise BadInput(f"{data / name} has the shape {mask.shape}, the person's images {forbidden.shape}")
@@ -129,7 +125,7 @@ def shapes(data: Path, split: str) -> dict[str, np.ndarray]:
         allowed[0] = False
         found[name] = allowed[parts]
     if not found:
-        raise BadInput(f"{manifest} names no file of {SHAPES} in the split {split}; expected lesions to paint")
+        raise BadInput(f"{data / MANIFEST} names no file of {SHAPES} in the split {split}; expected lesions to paint")
     return found
 
 

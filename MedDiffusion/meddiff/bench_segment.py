@@ -5,7 +5,6 @@ Crops of the hippocampus that no model has seen; every method sees the same ones
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from .models import Model
 from .overlap import calibration_error, hd95
 from .sampling import drain
 from .segmentation import Segmentation, segment
+from .splits import MANIFEST, files_of
 from .volume import Volume, read
 
 FOLDER = "hippocampus"
@@ -79,14 +79,9 @@ class Scored:
 
 def crops(data: Path, split: str = "test", count: int | None = None) -> list[tuple[Volume, Volume]]:
     """Images and label maps of a split, the first `count` of them; raises BadInput where there are none."""
-    manifest = data / "manifest.csv"
-    if not manifest.is_file():
-        raise BadInput(f"{manifest} is missing; it names the split (train or test) of every file")
-    with manifest.open(newline="", encoding="utf-8") as file:
-        names = [row["file"] for row in csv.DictReader(file) if row["split"] == split]
-    found = [data / name for name in sorted(names) if name.startswith(f"{FOLDER}/images/")]
+    found = [data / name for name in files_of(data, split) if name.startswith(f"{FOLDER}/images/")]
     if not found:
-        raise BadInput(f"no crop of the split {split!r} is named in {manifest}; expected {FOLDER}/images/...")
+        raise BadInput(f"no crop of the split {split!r} is named in {data / MANIFEST}; expected {FOLDER}/images/...")
     return [(read(path), read(data / FOLDER / "labels" / path.name)) for path in found[:count]]
 
 

@@ -8,6 +8,10 @@ from .errors import choose
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of (Z, Y, X) in a canonical volume that slices lie across
 
+FEWEST = 4  # voxels along an axis, in which nothing can be told from its surroundings
+MUCH = 2.0  # times as large as a window: the network never saw what is there
+FLAT = 3  # different values, of which a label map has no more and an image does
+
 
 def in_plane(values: Sequence[float], plane: str) -> tuple[float, float]:
     """Those of `values` (x, y, z), along canonical axes, that lie within a slice."""

@@ -11,14 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .domain import FEWEST, FLAT, MUCH
 from .errors import BadInput, Notice
 from .intensity import Scaling
 from .models import Model
 from .volume import Restore, Volume, canonical, require_usable, resample, resample_like, same_grid
-
-FEWEST = 4  # voxels along an axis, in which nothing can be told from its surroundings
-MUCH = 2.0  # times as large as a window: the network never saw what is there
-FLAT = 3  # different values, of which a label map has no more and an image does
 
 
 @dataclass(frozen=True, eq=False)

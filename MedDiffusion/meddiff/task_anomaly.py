@@ -10,12 +10,12 @@ import numpy as np
 
 from .anomaly import COLUMNS
 from .detection import Detection, detect
-from .errors import BadInput, Notice, choose
+from .errors import BadInput, Notice
 from .metrics import auprc, auroc, dice, lesion_recall
 from .models import Model
 from .registry import parameters_of
 from .sampling import drain
-from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
 from .volume import Volume, read, resample_like, same_grid
 
 if TYPE_CHECKING:
@@ -32,14 +32,10 @@ OPTION_KINDS = {name: get_type_hints(detect)[name] for name in _OPTIONS}
 
 
 def _anomaly(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:
-    for name in job.inputs:
-        choose(name, INPUTS, "input of this job")
-    if "volume" not in job.inputs:
-        raise BadInput("the job names no input 'volume'; add the path of a 3D image file")
+    check_inputs(job, INPUTS)
     options = check_options(job.options, OPTION_KINDS)
-    volume, mask, reference = (read(job.inputs[name]) if name in job.inputs else None for name in INPUTS)
-    if volume is None:
-        raise BadInput("the job names no input 'volume'; add the path of a 3D image file")
+    volume = read(job.inputs["volume"])
+    mask, reference = (read(job.inputs[name]) if name in job.inputs else None for name in ("mask", "reference"))
     truth = None if reference is None else _placed(reference, volume)
     common: dict[str, Any] = {"method": job.recipe, "parameters": job.parameters, "seed": job.seed, **options}
     began = time.monotonic()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_type_hints
 
 import numpy as np
 
-from .errors import BadInput, Notice, choose
+from .errors import BadInput, Notice
 from .metrics import dice
 from .models import Model
 from .overlap import hd95
@@ -17,7 +17,7 @@ from .presegment import as_labels
 from .registry import parameters_of
 from .sampling import drain
 from .segmentation import Segmentation, segment
-from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
 from .volume import Volume, read, resample_like, same_grid
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ _KINDS = {name: get_type_hints(segment)[name] for name in _OPTIONS}
 
 
 def _segment(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:
-    for name in job.inputs:
-        choose(name, INPUTS, "input of this job")
-    if "volume" not in job.inputs:
-        raise BadInput("the job names no input 'volume'; add the path of a 3D image file")
+    check_inputs(job, INPUTS)
     options = check_options(job.options, _KINDS)
     files = {name: read(path) for name, path in job.inputs.items()}
     run = segment(

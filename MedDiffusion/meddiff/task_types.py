@@ -63,6 +63,14 @@ class Task:
         return {"inputs": dict(self.inputs), "outputs": list(self.outputs), "options": told}
 
 
+def check_inputs(job: Job, inputs: Mapping[str, str]) -> None:
+    """Raises BadInput for a job that names an unknown input, or no volume."""
+    for name in job.inputs:
+        choose(name, inputs, "input of this job")
+    if "volume" not in job.inputs:
+        raise BadInput("the job names no input 'volume'; add the path of a 3D image file")
+
+
 def check_options(options: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `options`, each known and of its type; raises BadInput."""
     for name, value in options.items():

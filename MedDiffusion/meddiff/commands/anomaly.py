@@ -22,7 +22,7 @@ from .jobs import (
     Preset,
     Seed,
     Settings,
-    parse_settings,
+    make_job,
 )
 
 if TYPE_CHECKING:
@@ -82,23 +82,12 @@ def anomaly(
     from it; 2 is the brightest tissue), lesions.nrrd (a label map),
     uncertainty.nrrd, table.csv (the lesions) and provenance.json.
     """
-    from ..job import Job
-
     told: dict[str, Any] = {"contrast": contrast, "preset": preset, "plane": plane, "samples": samples, "batch": batch}
     told |= {"polarity": polarity, "minimum_volume": minimum_volume, "smoothing": smoothing, "structural": structural}
     told |= parse_threshold(threshold)
     files = {"volume": image, "mask": mask, "reference": reference}
-    job = Job(
-        recipe=method,
-        model=model,
-        inputs={name: str(path) for name, path in files.items() if path},
-        output=str(output),
-        options={name: value for name, value in told.items() if value is not None},
-        parameters=parse_settings(settings or []),
-        seed=seed,
-        device=device,
-        precision=precision,
-    )
+    about = {"method": method, "model": model, "seed": seed, "device": device, "precision": precision}
+    job = make_job(files, output, told, settings, **about)
     report(console.execute(job, "anomaly"), as_json)
 
 

@@ -128,5 +128,10 @@ def ending(result: Result, told: str = "") -> None:
     """What it took, and where the files are."""
     made, calls = result.provenance, result.figures["network_calls"]
     say(f"{calls:.0f} network calls a slice{told}, {made['seconds']:.0f} s on {made['device']} in {made['precision']}")
+    places(result)
+
+
+def places(result: Result) -> None:
+    """Where the files are."""
     folder = result.outputs["provenance"].parent
     say(f"{', '.join(path.name for path in result.outputs.values())} are in {folder.resolve()}")

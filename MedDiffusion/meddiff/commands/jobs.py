@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import BadInput
 from . import console
+
+if TYPE_CHECKING:
+    from ..job import Job
 
 ACQUISITION, RECORDED = "What is measured", "Raw k-space"
 PRIOR, MACHINE = "How it is computed", "Where it runs"
@@ -108,7 +112,6 @@ def reconstruct(
     samples), residual.nrrd (what the data leave over), zero-filled.nrrd and
     provenance.json.
     """
-    from ..job import Job
     from ..rawfiles import is_raw
 
     told = {"acceleration": acceleration, "pattern": pattern, "centre": centre, "mask_seed": mask_seed, "coils": coils}
@@ -116,18 +119,37 @@ def reconstruct(
     told |= {"phase": phase, "resolution": resolution, "turn": turn}
     told |= dict(zip(("spacing_x", "spacing_y", "spacing_z"), spacing or (None,) * 3, strict=True))
     files = {"kspace" if is_raw(source) else "volume": source, "mask": mask, "reference": reference}
-    job = Job(
+    about = {"method": method, "model": model, "seed": seed, "device": device, "precision": precision}
+    job = make_job(files, output, told, settings, **about)
+    console.report(console.execute(job, "reconstruct"), as_json)
+
+
+def make_job(
+    files: Mapping[str, Path | None],
+    output: Path,
+    options: Mapping[str, Any],
+    settings: list[str] | None,
+    *,
+    method: str,
+    model: str,
+    seed: int,
+    device: str,
+    precision: str,
+) -> Job:
+    """The job that a verb's arguments stand for; what is None was not said, and is left to the task."""
+    from ..job import Job
+
+    return Job(
         recipe=method,
         model=model,
         inputs={name: str(path) for name, path in files.items() if path},
         output=str(output),
-        options={name: value for name, value in told.items() if value is not None},
+        options={name: value for name, value in options.items() if value is not None},
         parameters=parse_settings(settings or []),
         seed=seed,
         device=device,
         precision=precision,
     )
-    console.report(console.execute(job, "reconstruct"), as_json)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .jobs import AsJson, Device, Output, Precision, Preset, Seed, Settings, parse_settings
+from .jobs import AsJson, Device, Output, Precision, Preset, Seed, Settings, make_job
 
 if TYPE_CHECKING:
     from ..job import Result
@@ -66,7 +66,6 @@ def segment(
     are several), uncertainty.nrrd, segments.csv and provenance.json.
     """
     from ..errors import BadInput
-    from ..job import Job
     from ..task_segment import CHANNELS
 
     if len(channel or ()) >= len(CHANNELS):
@@ -74,17 +73,8 @@ def segment(
     files = dict(zip(CHANNELS, (volume, *(channel or ())), strict=False)) | {"first": first, "reference": reference}
     told = {"preset": preset, "samples": samples, "fusion": fusion, "uncertainty": uncertainty, "batch": batch}
     told |= {"low": low, "high": high, "minimum_volume": minimum_volume, "smoothing": smoothing}
-    job = Job(
-        recipe=method,
-        model=model,
-        inputs={name: str(path) for name, path in files.items() if path},
-        output=str(output),
-        options={name: value for name, value in told.items() if value is not None},
-        parameters=parse_settings(settings or []),
-        seed=seed,
-        device=device,
-        precision=precision,
-    )
+    about = {"method": method, "model": model, "seed": seed, "device": device, "precision": precision}
+    job = make_job(files, output, told, settings, **about)
     report(console.execute(job, "segment"), as_json)
 
 
@@ -107,5 +97,4 @@ def report(result: Result, as_json: bool = False) -> None:
         f"{figures['network_calls']:.0f} network calls{told}, {made['seconds']:.1f} s on {made['device']} "
         f"in {made['precision']}"
     )
-    folder = result.outputs["provenance"].parent
-    console.say(f"{', '.join(path.name for path in result.outputs.values())} are in {folder.resolve()}")
+    console.places(result)

@@ -31,6 +31,8 @@ Jitter = Annotated[float, Between(0.0, 0.5, "noise added to what the method sees
 Contrast = Annotated[bool, Between(0, 1, "subtract a decoding without guidance, in which errors of inversion cancel")]
 Draws = Annotated[int, Between(1, 64, "noised images a level, every second one with the negative noise of the last")]
 Measure = Annotated[str, OneOf(("likelihood", "difference"), "how the two expectations are compared")]
+High = Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")]
+Low = Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")]
 Levels = Annotated[int, Between(1, 100, "noise levels at which the network is asked")]
 
 
@@ -129,8 +131,8 @@ def restoration(
     noise: Gaussian,
     levels: Levels = 6,
     draws: Draws = 2,
-    high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 0.3,
-    low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.12,
+    high: High = 0.3,
+    low: Low = 0.12,
     contrast: Annotated[
         bool, Between(0, 1, "compare with what is expected as it is: errors of denoising cancel")
     ] = True,
@@ -166,8 +168,8 @@ def diffusion_contrast(
     noise: Gaussian,
     levels: Levels = 6,
     draws: Draws = 2,
-    high: Annotated[float, Between(0.02, 20.0, "largest noise-to-signal ratio; more finds larger anomalies")] = 1.0,
-    low: Annotated[float, Between(0.01, 20.0, "smallest noise-to-signal ratio; less finds smaller anomalies")] = 0.2,
+    high: High = 1.0,
+    low: Low = 0.2,
     against: Annotated[str, OneOf(("diseased", "null"), "what healthy is compared with")] = "diseased",
     measure: Measure = "likelihood",
 ) -> Run[Tensor]:

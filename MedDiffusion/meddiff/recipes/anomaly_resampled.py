@@ -75,7 +75,7 @@ def latent_healing(
     low: Annotated[float, Between(0.01, 0.99, "fraction of the schedule where the divergence ends")] = 0.4,
     quantile: Annotated[
         float, Between(0.5, 1.0, "of the brain's own divergence, if none of healthy brains is known")
-    ] = (0.95),
+    ] = 0.95,
     contrast: Annotated[
         bool, Between(0, 1, "subtract the decoded original, in which losses of the codes cancel")
     ] = True,

@@ -11,17 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import BadInput
-from ..files import whole
 from ..intensity import Intensity
 from ..noises import seed_of
 from ..volume import Volume, canonical, read, require_usable, same_grid
 from .crops import place, recolour
+from .draws import stratified
 from .plan import Labelled, SegmentPlan
-from .prepare import listed
+from .prepare import listed, require_some, write_cache
 
 
 def prepare_cases(
@@ -39,11 +38,9 @@ def prepare_cases(
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             about = {"file": path.relative_to(data).as_posix(), "sha256": digest, "weight": source.weight}
             rows.append({"key": key, **about})
-    if not rows:
-        raise BadInput(f"no file of the split {split!r} was found below {data}; expected {plan.images[0].files}, ...")
+    require_some(rows, plan, data, split)
     say(f"{len(rows)} cases of {len(plan.segments)} segments")
-    with whole(cache) as part:
-        save_file(tensors, part, metadata={"plan": plan.model_dump_json(), "images": json.dumps(rows), "split": split})
+    write_cache(cache, tensors, rows, plan, split)
     return len(rows)
 
 
@@ -107,6 +104,4 @@ class CaseCache:
             image, labels = place(self.images[row], self.labels[row], fit.crop, fit.augment, g)
             pairs.append((recolour(image, fit.augment, g), labels))
         images, labels = (torch.stack(each) for each in zip(*pairs, strict=True))
-        # one uniform number in each of B equal bins: the loss of a batch then varies far less (Kingma 2021, VDM)
-        levels = (torch.arange(size) + torch.rand(size, generator=g)) / size
-        return CropBatch(images, labels, levels[torch.randperm(size, generator=g)])
+        return CropBatch(images, labels, stratified(size, g))

@@ -19,7 +19,7 @@ from ..prior import Condition
 from ..simplex import Simplex
 from ..store import find, load_weights
 from ..tiling import pad_to_multiple
-from .plan import Course
+from .plan import Course, Plan
 from .slices import DISEASED, HEALTHY, RESTORED, SIMPLEX, Batch, SliceCache
 
 RESTORING = 0.2  # noise-to-signal ratio from which lesions can be taken away
@@ -40,11 +40,10 @@ class Lesson(Protocol):
         ...
 
 
-class Slices:
-    """The base of the lessons on slices: the network of the plan, started from another model if it says so."""
+class Planned:
+    """The base of all lessons: the network and the schedule of a plan, started from another model if it says so."""
 
-    def __init__(self, cache: SliceCache):
-        self.cache, self.plan = cache, cache.plan
+    plan: Course
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -57,6 +56,15 @@ class Slices:
         if self.plan.start_from:
             start_from(network, self.plan)
         return network
+
+
+class Slices(Planned):
+    """The base of the lessons on slices."""
+
+    plan: Plan
+
+    def __init__(self, cache: SliceCache):
+        self.cache, self.plan = cache, cache.plan
 
     def noise(self, batch: Batch, step: int) -> Tensor:
         """Gaussian noise, simplex noise where the state says so; as large as the images."""

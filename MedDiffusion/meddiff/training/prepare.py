@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from ..errors import BadInput
 from ..files import whole
 from ..intensity import Intensity
 from ..lesions import bright_lesions, fill, white_matter
+from ..splits import files_of
 from ..tiling import slices
 from ..volume import canonical, read, require_usable
-from .plan import Plan, Source
+from .plan import Plan, SegmentPlan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
 
@@ -53,21 +54,34 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
                 }
             )
             say(f"{rows[-1]['file']}: {len(stack)} slices of {stack.shape[2]}x{stack.shape[1]}")
+    require_some(rows, plan, data, split)
+    tensors |= _shapes(plan, data, split)
+    write_cache(cache, tensors, rows, plan, split)
+    return sum(len(t) for t in tensors.values())
+
+
+def require_some(rows: Sequence[Any], plan: Plan | SegmentPlan, data: Path, split: str) -> None:
+    """Raises BadInput where the data folder held nothing for a plan."""
     if not rows:
         raise BadInput(f"no file of the split {split!r} was found below {data}; expected {plan.images[0].files}, ...")
-    tensors |= _shapes(plan, data, split)
+
+
+def write_cache(
+    cache: Path,
+    tensors: Mapping[str, torch.Tensor],
+    rows: Sequence[Mapping[str, object]],
+    plan: Plan | SegmentPlan,
+    split: str,
+) -> None:
+    """The cache file of a plan: tensors, and as its metadata the plan, a row for each image, and the split."""
     with whole(cache) as part:
-        save_file(tensors, part, metadata={"plan": plan.model_dump_json(), "images": json.dumps(rows), "split": split})
-    return sum(len(t) for t in tensors.values())
+        about = {"plan": plan.model_dump_json(), "images": json.dumps(rows), "split": split}
+        save_file(dict(tensors), part, metadata=about)
 
 
 def listed(pattern: str, data: Path, split: str) -> list[Path]:
     """The files of a pattern below the data folder that its manifest has in `split`, sorted; raises BadInput."""
-    manifest = data / "manifest.csv"
-    if not manifest.is_file():
-        raise BadInput(f"{manifest} is missing; it names the split (train or test) of every file")
-    with manifest.open(newline="") as file:
-        wanted = {row["file"] for row in csv.DictReader(file) if row["split"] == split}
+    wanted = set(files_of(data, split))
     return [p for p in sorted(data.glob(pattern)) if p.relative_to(data).as_posix() in wanted]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import cast
 
 import torch
@@ -10,34 +9,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..codes import encode
-from ..errors import BadInput
-from ..levels import Schedule, make_schedule
-from ..networks import build
 from ..networks.medsegdiff import MedSegDiff
 from ..networks.segmenter import MaskDenoiser
 from ..noises import Gaussian, seed_of
 from ..prior import Condition
 from .cases import CaseCache, CropBatch
-from .lessons import start_from
+from .lessons import Planned
+from .plan import SegmentPlan
 
 
-class Cases:
+class Cases(Planned):
     """The base of the lessons on labelled images."""
+
+    plan: SegmentPlan
 
     def __init__(self, cache: CaseCache):
         self.cache, self.plan = cache, cache.plan
-
-    def build(self) -> nn.Module:
-        network = build(self.plan.network["name"], self.plan.network["arguments"])
-        if self.plan.start_from:
-            start_from(network, self.plan)
-        return network
-
-    @cached_property
-    def schedule(self) -> Schedule:
-        if self.plan.schedule is None:
-            raise BadInput(f"the plan {self.plan.id} has no schedule; expected one, for a network that is told a level")
-        return make_schedule(self.plan.schedule["name"], **self.plan.schedule["arguments"])
 
     def noised(self, batch: CropBatch, step: int, classes: int, code: str) -> tuple[Tensor, Tensor]:
         """Coded masks x_t (B, C, *spatial) and their times (B,)."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 from ..errors import BadInput
 from ..lesions import paint
 from ..noises import seed_of
+from .draws import stratified
 from .plan import Augment, Fit, Plan
 
 NULL, UNKNOWN = "null", "unknown"
@@ -62,9 +63,7 @@ class SliceCache:
         shown = [self._state(self.plan.states if states is None else states, g) for _ in rows]
         pairs = [self._one(row, state, g, fit) for row, state in zip(rows, shown, strict=True)]
         labels = torch.tensor([self._label(row, state, g, fit) for row, state in zip(rows, shown, strict=True)])
-        # one uniform number in each of B equal bins: the loss of a batch then varies far less (Kingma 2021, VDM)
-        levels = (torch.arange(size) + torch.rand(size, generator=g)) / size
-        uniform = levels[torch.randperm(size, generator=g)]
+        uniform = stratified(size, g)
         images, targets, masks = (torch.stack(each) for each in zip(*pairs, strict=True))
         return Batch(images, labels, uniform, masks, tuple(shown), targets)
 
