@@ -154,7 +154,7 @@ def test_the_repository_is_small() -> None:
 
 
 def history() -> int:
-    """Bytes of all that was ever committed, compressed, each object once: what a clone fetches, however it is packed."""
+    """Bytes of all that was ever committed, compressed, each object once, however they are packed here."""
 
     def git(*command: str, told: str | None = None) -> str:
         return subprocess.run(
