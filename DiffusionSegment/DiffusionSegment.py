@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import qt
 import slicer
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
@@ -18,7 +19,7 @@ from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedDiffusionLib import catalogue, choices, nodes, sections, segmenting, words
+from MedDiffusionLib import catalogue, choices, nodes, sections, segmenting, views, words
 from MedDiffusionLib.batch import BatchLogic
 from MedDiffusionLib.choices import call_arguments
 from MedDiffusionLib.roles import CommonParameters, InputRole, OutputRole
@@ -57,6 +58,7 @@ class DiffusionSegmentParameterNode(CommonParameters):
     uncertainty - "entropy" of the mean probabilities, or "variance" between the samples.
     minimumVolume - smaller islands are removed, in mm3; 0 keeps all.
     smoothing - of the borders, in mm; 0 leaves them.
+    show3D - whether the segments are shown as surfaces, too.
     """
 
     samples: int = 8
@@ -74,6 +76,7 @@ class DiffusionSegmentParameterNode(CommonParameters):
     uncertainty: str = "entropy"
     minimumVolume: float = 0.0
     smoothing: float = 0.0
+    show3D: bool = True
     outputSegmentation: vtkMRMLSegmentationNode
     outputProbability: vtkMRMLScalarVolumeNode
     outputUncertainty: vtkMRMLScalarVolumeNode
@@ -152,7 +155,7 @@ class DiffusionSegmentLogic(BatchLogic):
         :param wanted: outputs to make beside "labels": "probability", "uncertainty", "segments" (a table), "each" (the
             probability of every segment, as a sequence); None makes the first three
         :param outputSegmentation: node to fill, as the other outputs; a new one is made if it is not given
-        :param showResult: show the result in the slice views, if there are any
+        :param showResult: show the result in the slice views and in 3D, if there are any views
         :param onEvent: called with the worker's events: progress, preview, warning
         :return: the output nodes by name; where nothing was found, "labels" has the segments of the model, all empty
         :raises BadInput: the input, or a setting, cannot be used, or no method or model for this task is installed
@@ -254,6 +257,26 @@ class DiffusionSegmentWidget(DiffusionWidget):
         """The section Segmentation."""
         self.options = segmenting.section(layout, self.bindings)
         return (self.options.form,)
+
+    def buildResults(self) -> Any:
+        """Whether the segments are shown as surfaces, too."""
+        box = qt.QCheckBox(_("Show 3D"))
+        box.setObjectName("show3D")
+        box.setToolTip(_("The segments as surfaces in the 3D views, of this result and of those to come"))
+        self.bindings.tick("show3D", box)
+        return box
+
+    def onEdited(self, parameter: str) -> None:
+        """The surfaces of what is there come and go at once."""
+        super().onEdited(parameter)
+        segmentation = self._parameterNode.outputSegmentation
+        if parameter == "show3D" and segmentation is not None:
+            views.show3D(segmentation, self._parameterNode.show3D)
+
+    def showResults(self, made: dict[str, Any], source: Any) -> None:
+        """What came out, in the views; as surfaces, too, where that is ticked."""
+        parameters = self._parameterNode or self.logic.getParameterNode()
+        self.logic.show(made, source, surfaces=parameters.show3D)
 
     def refresh(self) -> None:
         """The rows of the channels that the model wants, and of what the method starts from."""

@@ -17,9 +17,9 @@ from meddiff.errors import BadInput
 from meddiff.volume import write
 
 from .catalogue import ParameterInfo
+from .labels import image_beside, labels_on_grid
 from .nodes import grid_from_node, title, to_file
 from .roles import InputRole, OutputRole
-from .segmentations import image_beside, labels_on_grid
 from .sequences import volumes_from_sequence
 
 VALUES = 100_000

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from . import sections
 from .bindings import Bindings, fill
 from .roles import LABELS, SEGMENTATION, TABLE, InputRole, OutputRole, Segments
-from .segmentations import ALTERED, terminology_entry
+from .terminology import ALTERED, terminology_entry
 
 MEASURED = -0.25  # mm; a smoothing below 0 is the one with which the model was measured on healthy tissue
 

@@ -15,6 +15,7 @@ from .nodes import title
 
 SOURCE = "MedDiffusion.source"  # role of the node reference
 PROVENANCE = "MedDiffusion.provenance"  # attribute, JSON
+INSTANCES, REFERENCED = "DICOM.instanceUIDs", "DICOM.ReferencedInstanceUIDs"  # of a volume, and of what was drawn on it
 
 
 def place_beside(node: Any, source: Any) -> None:
@@ -37,7 +38,17 @@ def place_beside(node: Any, source: Any) -> None:
     for one in (node, proxy(node)):
         if one is not None and one.IsA("vtkMRMLTransformableNode"):
             one.SetAndObserveTransformNodeID(parent.GetID() if parent else None)
+    if node.IsA("vtkMRMLSegmentationNode"):  # DICOM SEG export looks for the images there
+        _refer(hierarchy, _item(hierarchy, node), source.GetAttribute(INSTANCES))
     node.SetNodeReferenceID(SOURCE, source.GetID())
+
+
+def _refer(hierarchy: Any, item: int, instances: str | None) -> None:
+    """Names the DICOM images that an item belongs to; an item of another source may have others, or none."""
+    if instances:
+        hierarchy.SetItemAttribute(item, REFERENCED, instances)
+    else:
+        hierarchy.RemoveItemAttribute(item, REFERENCED)
 
 
 def source(node: Any) -> Any:

@@ -326,9 +326,9 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         """Note how fast this machine was, for the next estimate."""
         catalogue.remember_speed(result.get("provenance") or {})
 
-    def show(self, made: Mapping[str, Any], source: Any = None) -> None:
-        """The result in the slice views, where there are any."""
-        views.show(made, self.outputs(), source)
+    def show(self, made: Mapping[str, Any], source: Any = None, *, surfaces: bool = True) -> None:
+        """The result in the slice views, and segments in 3D unless `surfaces` says no, where there are any views."""
+        views.show(made, self.outputs(), source, surfaces=surfaces)
 
     def discard(self, job: Mapping[str, Any]) -> None:
         """Remove the files of a job."""

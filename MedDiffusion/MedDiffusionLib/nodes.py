@@ -23,6 +23,7 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS, and back
 CLASSES = {"scalar": "vtkMRMLScalarVolumeNode", "labelmap": "vtkMRMLLabelMapVolumeNode"}
 SHEAR = 1e-3  # how far from orthonormal the axes of a header may be: that of `Volume`
 EXACT_IN_FLOAT32 = 2**24
+SCALARS = "ImageScalars"  # as VTK calls voxels: DICOM SEG export takes a segment for empty that has none of this name
 
 
 # From Slicer
@@ -174,8 +175,10 @@ def image_from_array(array: NDArray[Any]) -> Any:
 def fill_image(image: Any, array: NDArray[Any]) -> None:
     """Gives `image` the size and a copy of the voxels of `array` (Z, Y, X) or (Z, Y, X, C)."""
     rows = array.reshape(-1) if array.ndim == 3 else array.reshape(-1, array.shape[3])
+    scalars = numpy_to_vtk(np.ascontiguousarray(rows), deep=True)
+    scalars.SetName(SCALARS)
     image.SetDimensions(array.shape[2::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(rows), deep=True))
+    image.GetPointData().SetScalars(scalars)
 
 
 def matrix_from_array(array: NDArray[Any]) -> Any:

@@ -15,8 +15,9 @@ from .cards import SegmentInfo
 from .display import show
 from .hierarchy import place_beside, set_provenance
 from .roles import LABELMAP, SCALAR, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, OutputRole
-from .segmentations import segmentation_from_labels, structure
+from .segmentations import segmentation_from_labels
 from .sequences import sequence_from_volumes
+from .terminology import mark_automatic, structure
 from .transforms import transform_from_displacement
 
 Files = Mapping[str, Path]
@@ -94,8 +95,17 @@ def _finish(
     elif above is not None and node.IsA("vtkMRMLTransformableNode"):
         node.SetAndObserveTransformNodeID(above)
     set_provenance(node, dict(provenance))
+    if role.nodeClass == SEGMENTATION:
+        mark_automatic(node, _algorithm(provenance))
     if role.display:
         show(node, role.display, like=source, limit=limit)
+
+
+def _algorithm(provenance: Mapping[str, Any]) -> str:
+    """The method and the model behind a result, in few words."""
+    job, model = provenance.get("job") or {}, provenance.get("model") or {}
+    told = [job.get("recipe"), model.get("id"), model.get("version")]
+    return " ".join(["MedDiffusion", *(str(part) for part in told if part)])
 
 
 def _name(role: OutputRole, source: Any, base: str) -> str:

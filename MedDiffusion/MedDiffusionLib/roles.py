@@ -53,6 +53,7 @@ class OutputRole:
 
     Without `segments`, those of a segmentation are the segments of the model. The volumes of a sequence are the `files`
     x-1, x-2, ... (x: the name where it is empty), each at a step of its `index`; "segment" is a segment of the model.
+    A segmentation with a `surface` is shown in 3D, too.
     """
 
     name: str
@@ -66,6 +67,7 @@ class OutputRole:
     segments: Segments | None = None
     files: str = ""
     index: str = "step"
+    surface: bool = False
 
 
 class CommonParameters:

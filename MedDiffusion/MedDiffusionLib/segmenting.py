@@ -61,7 +61,16 @@ def outputs() -> tuple[OutputRole, ...]:
     table = _("Volume of each segment, and the Dice that the agreement of the samples foretells")
     each = _("The probability of every segment, one volume each, as a sequence; for models of several segments")
     return (
-        OutputRole("labels", "outputSegmentation", _("Segmentation"), labels, SEGMENTATION, "outline", always=True),
+        OutputRole(
+            "labels",
+            "outputSegmentation",
+            _("Segmentation"),
+            labels,
+            SEGMENTATION,
+            "outline",
+            always=True,
+            surface=True,
+        ),
         OutputRole("probability", "outputProbability", _("Probability"), probability, display="probability"),
         OutputRole("uncertainty", "outputUncertainty", _("Uncertainty"), spread, display="spread"),
         OutputRole("segments", "outputTable", _("Segment table"), table, TABLE, ""),

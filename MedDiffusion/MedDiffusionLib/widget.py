@@ -247,11 +247,15 @@ class DiffusionWidget(Panel):
             self.ui.run.fail(" ".join(part for part in (failure.message, failure.hint) if part))
         else:
             self._keepOutputs(made, job.arguments)
-            self.logic.show(made, self.logic.source(job.arguments))
+            self.showResults(made, self.logic.source(job.arguments))
             figures = result.get("figures") or {}
             sentence = describe.done(time.monotonic() - job.began, figures)
             self.ui.run.say(" ".join(filter(None, (sentence, self.logic.remark(made, figures)))))
         self.refresh()
+
+    def showResults(self, made: dict[str, Any], source: Any) -> None:
+        """What came out, in the views."""
+        self.logic.show(made, source)
 
     def _keepOutputs(self, made: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """New nodes become the chosen outputs, unless another was chosen meanwhile."""

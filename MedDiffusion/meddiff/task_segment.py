@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -14,9 +15,10 @@ from .metrics import dice
 from .models import Model
 from .overlap import hd95
 from .presegment import as_labels
-from .registry import parameters_of
+from .recipes.segment import TASK as TASK_NAME
+from .registry import find_recipe, parameters_of
 from .sampling import drain
-from .segmentation import Segmentation, segment
+from .segmentation import Segmentation, played, segment, segment_names
 from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
 from .volume import Volume, read, resample_like, same_grid
 
@@ -41,6 +43,8 @@ def _segment(job: Job, model: Model, on_progress: OnProgress | None, should_stop
     check_inputs(job, INPUTS)
     options = check_options(job.options, _KINDS)
     files = {name: read(path) for name, path in job.inputs.items()}
+    names = segment_names(played(model, find_recipe(job.recipe, TASK_NAME)))
+    truth = reference_on(files["volume"], files["reference"], names) if "reference" in files else None
     run = segment(
         files["volume"],
         model,
@@ -54,15 +58,14 @@ def _segment(job: Job, model: Model, on_progress: OnProgress | None, should_stop
     began = time.monotonic()
     result = drain(run, on_progress, should_stop)
     seconds = time.monotonic() - began
-    names = enumerate(result.names, start=1)
-    each = {f"probability-{k}": result.each[name] for k, name in names} if len(result.names) > 1 else {}
+    each = {f"probability-{k}": result.each[name] for k, name in enumerate(names, start=1)} if len(names) > 1 else {}
     volumes = {"labels": result.labels, "probability": result.probability, "uncertainty": result.uncertainty, **each}
     figures: dict[str, float] = {"network_calls": float(result.calls)}
     if result.quality is not None:
         figures["predicted_dice"] = result.quality
     rows = measures(result)
-    if "reference" in files:
-        compared = compare_labels(files["reference"], result)
+    if truth is not None:
+        compared = compare_labels(truth, result)
         rows = {name: {**row, **compared.get(name, {})} for name, row in rows.items()}
         for figure in ("dice", "hd95_mm"):
             values = [row[figure] for row in compared.values() if figure in row]
@@ -87,20 +90,24 @@ def measures(result: Segmentation) -> dict[str, dict[str, float]]:
     return found
 
 
-def compare_labels(reference: Volume, result: Segmentation) -> dict[str, dict[str, float]]:
-    """Dice and HD95 (mm) of each segment and a reference label map, on any grid; raises BadInput for what is none."""
+def reference_on(grid: Volume, reference: Volume, names: Sequence[str]) -> Volume:
+    """A reference label map, on any grid, on that of the volume; raises BadInput for what cannot be compared with."""
     reference = as_labels(reference, "the reference")
-    grid = result.labels
     if not same_grid(reference, grid, 0.01 * min(grid.spacing)):
         warnings.warn("the reference lies on another grid than the volume; it was resampled", Notice, stacklevel=2)
         reference = resample_like(reference, grid, "nearest")
     if not reference.array.any():
         raise BadInput("the reference has no label inside of the volume; expected one of the same place")
-    extra = sorted(set(np.unique(reference.array).astype(int).tolist()) - {*range(len(result.names) + 1)})
+    extra = sorted(set(np.unique(reference.array).astype(int).tolist()) - {*range(len(names) + 1)})
     if extra:
-        known = ", ".join(f"{k} {name}" for k, name in enumerate(result.names, start=1))
+        known = ", ".join(f"{k} {name}" for k, name in enumerate(names, start=1))
         raise BadInput(f"the reference has the labels {extra}, which the model does not know; expected {known}")
-    found = {}
+    return reference
+
+
+def compare_labels(reference: Volume, result: Segmentation) -> dict[str, dict[str, float]]:
+    """Dice and HD95 (mm) of each segment and a reference on the same grid."""
+    found, grid = {}, result.labels
     for k, name in enumerate(result.names, start=1):
         truth, mine = reference.array == k, grid.array == k
         distance = hd95(truth, mine, grid.spacing)

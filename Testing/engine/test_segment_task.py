@@ -233,10 +233,11 @@ def test_a_reference_is_compared_with(job: Callable[..., Job], data: Path, tmp_p
     kept = result.outputs["labels"].rename(tmp_path / "kept.nrrd")
     itself = run(job("unet", {"reference": str(kept)}, samples=2))
     assert itself.figures["dice"] == 1 and itself.figures["hd95_mm"] == 0
-    wrong = read(truth)
+    wrong, computed = read(truth), []
     write(wrong.with_array(wrong.array * 3), tmp_path / "wrong.nrrd")
     with pytest.raises(BadInput, match=r"has the labels \[3, 6\], which the model does not know; expected 1 Anterior"):
-        run(job("unet", {"reference": str(tmp_path / "wrong.nrrd")}, samples=2))
+        run(job("unet", {"reference": str(tmp_path / "wrong.nrrd")}, samples=2), on_progress=computed.append)
+    assert not computed, "what cannot be compared with is refused first"
     far = Volume(wrong.array, wrong.spacing, (500.0, 0.0, 0.0), wrong.direction)
     write(far, tmp_path / "far.nrrd")
     with pytest.warns(Notice, match="another grid"), pytest.raises(BadInput, match="no label inside of the volume"):

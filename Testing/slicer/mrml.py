@@ -39,9 +39,10 @@ def own_scene() -> Iterator[Any]:
 
 
 def know_surfaces() -> None:
-    """Slicer's module Segmentations registers what turns surfaces into label maps when it starts."""
+    """Slicer's module Segmentations registers what turns surfaces into label maps, and back, when it starts."""
     factory = slicer.vtkSegmentationConverterFactory.GetInstance()
     factory.RegisterConverterRule(slicer.vtkClosedSurfaceToBinaryLabelmapConversionRule())
+    factory.RegisterConverterRule(slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule())
 
 
 def matrix(array: np.ndarray) -> Any:

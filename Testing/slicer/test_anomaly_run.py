@@ -63,8 +63,9 @@ def test_from_the_panel_to_lesions_and_the_same_from_everywhere(host: Any, panel
     import slicer
 
     from meddiff.volume import read, write
+    from MedDiffusionLib.labels import labels_on_grid
     from MedDiffusionLib.nodes import node_from_volume, to_file, volume_from_node
-    from MedDiffusionLib.segmentations import labels_on_grid, place_of_segment
+    from MedDiffusionLib.segmentations import place_of_segment
 
     processes, parameters = children(), panel._parameterNode
     volume = parameters.inputVolume

@@ -11,8 +11,9 @@ import pytest
 import slicer
 
 from MedDiffusionLib import display, hierarchy
+from MedDiffusionLib.labels import labels_from_segmentation
 from MedDiffusionLib.nodes import node_from_volume, to_file, volume_from_node
-from MedDiffusionLib.segmentations import labels_from_segmentation, segmentation_from_labels
+from MedDiffusionLib.segmentations import segmentation_from_labels
 from MedDiffusionLib.sequences import browser_of, sequence_from_volumes, volumes_from_sequence
 from MedDiffusionLib.transforms import displacement_from_transform, transform_from_displacement
 

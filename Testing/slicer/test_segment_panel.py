@@ -13,8 +13,12 @@ import numpy as np
 import panels
 import pytest
 import segments
+import vtk
 from panels import children, copied_call, find, finished, press, run, scene_text, use_fake, voxels
 from segments import NAMES
+from vtk.util.numpy_support import vtk_to_numpy
+
+from meddiff.errors import Notice
 
 MM = 1e-6
 
@@ -58,6 +62,10 @@ def job_of(panel: Any) -> dict[str, Any]:
         return {**job, "inputs": {name: read(path) for name, path in job["inputs"].items()}}
     finally:
         logic.discard(job)
+
+
+def named_of(panel: Any) -> dict[str, Any]:
+    return named(panel.parameters.outputSegmentation)
 
 
 def named(segmentation: Any) -> dict[str, Any]:
@@ -194,7 +202,11 @@ def test_apply_gives_segments_and_how_sure_they_are(panel: Any) -> None:
     for one in found.values():
         assert "SCT^123037004^Anatomical Structure~SCT^5366008^Hippocampus" in one.GetTerminology()
     reference = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
-    assert reference is panel.volume  # what DICOM SEG export asks for
+    assert reference is panel.volume  # what DICOM SEG export asks for, as it does for who made the segments
+    told = vtk.reference("")
+    for one in found.values():
+        assert one.GetTag("DICOM.SegmentAlgorithmType", told) and str(told) == "AUTOMATIC"
+        assert one.GetTag("DICOM.SegmentAlgorithmName", told) and str(told) == "MedDiffusion implicit-ensemble"
     for value in (1, 2):
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, f"Segment_{value}", panel.volume)
         assert np.array_equal(mask > 0, panel.made.labels == value)
@@ -216,6 +228,39 @@ def test_apply_gives_segments_and_how_sure_they_are(panel: Any) -> None:
     assert [each.GetNthIndexValue(k) for k in range(2)] == list(NAMES) and each.GetIndexName() == "segment"
     for k in range(2):
         assert np.array_equal(voxels(each.GetNthDataNode(k)), panel.made.each[k])
+
+
+def test_segments_are_shown_in_3d_until_they_are_not(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 3D views look at what is new in them, and stay where they are when it is computed again."""
+    from MedDiffusionLib.segmentations import SURFACE
+
+    looked: list[int] = []
+    manager, box = panel.host.open_views(), find(panel.widget, "show3D")
+    monkeypatch.setattr(type(manager), "resetThreeDViews", lambda _: looked.append(1))
+
+    def surfaces() -> bool:
+        return panel.parameters.outputSegmentation.GetSegmentation().ContainsRepresentation(SURFACE)
+
+    assert box.checked
+    box.click()  # there is nothing yet
+    run(panel)
+    assert not surfaces() and not looked
+    box.click()
+    assert surfaces() and len(looked) == 1
+    assert panel.parameters.outputSegmentation.GetDisplayNode().GetVisibility3D()
+    run(panel)
+    points = [one.GetRepresentation(SURFACE).GetNumberOfPoints() for one in named_of(panel).values()]
+    assert min(points) > 50 and len(looked) == 1
+    box.click()
+    assert not surfaces()
+    panel.parameters.outputSegmentation = None
+    panel.parameters.show3D = True
+    run(panel)
+    assert surfaces() and len(looked) == 2
+    panel.host.close_views()
+    panel.parameters.outputSegmentation = None
+    run(panel)
+    assert not surfaces(), "without a window nobody looks"
 
 
 def test_everything_lies_where_the_input_lies(panel: Any) -> None:
@@ -267,9 +312,59 @@ def test_a_reference_is_compared_with(host: Any, known: None, tmp_path: Path) ->
     panel = segments.open_panel(host, tmp_path, figures={"dice": 0.71, "hd95_mm": 1.25, "predicted_dice": 0.8})
     panel.parameters.model, panel.parameters.samples = "tiny-seg", 1
     panel.parameters.referenceSegmentation = segments.drawn(panel.volume, (NAMES[1].upper(), NAMES[0]))
-    assert np.mean(job_of(panel)["inputs"]["reference"].array == panel.made.labels) > 0.99
+    with pytest.warns(Notice, match="another grid"):
+        found = job_of(panel)["inputs"]["reference"]
+    assert np.mean(found.array == panel.made.labels) > 0.99
     run(panel)
     assert "Against the reference: Dice 0.71, HD95 1.2 mm." in find(panel.widget, "statusText").text
+
+
+@pytest.mark.parametrize("gone", ["outputSegmentation", "inputVolume"])
+def test_a_node_that_is_removed_meanwhile(panel: Any, gone: str) -> None:
+    """A result without its node gets a new one; a result without its source lies where that lay."""
+    import slicer
+
+    transform = anomalies.oblique(panel.volume)
+    run(panel)
+    use_fake(panel.widget.logic, "ok", 1.0, str(panel.made.folder))
+    press(panel.widget, "applyButton")
+    slicer.mrmlScene.RemoveNode(getattr(panel.parameters, gone))
+    panel.host.wait(finished(panel.widget), 20)
+    segmentation = panel.parameters.outputSegmentation
+    assert find(panel.widget, "problemText").text == "" and list(named(segmentation)) == list(NAMES)
+    assert segmentation.GetTransformNodeID() == transform.GetID()
+    reference = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+    assert reference is (panel.volume if gone == "outputSegmentation" else None)
+
+
+def test_a_volume_that_is_renamed_and_moved_meanwhile(panel: Any) -> None:
+    """New results bear its new name, and lie where it now lies."""
+    import mrml
+
+    use_fake(panel.widget.logic, "ok", 1.0, str(panel.made.folder))
+    press(panel.widget, "applyButton")
+    panel.volume.SetName("Somebody else")
+    anomalies.oblique(panel.volume)
+    panel.host.wait(finished(panel.widget), 20)
+    assert panel.parameters.outputSegmentation.GetName() == "Somebody else segmentation"
+    assert np.abs(mrml.corners(panel.parameters.outputProbability) - mrml.corners(panel.volume)).max() < MM
+
+
+def test_a_frame_of_a_sequence_is_a_volume(panel: Any) -> None:
+    """The one that is shown is segmented; the sequence itself is refused in words."""
+    import slicer
+
+    from MedDiffusionLib.nodes import volume_from_node
+    from MedDiffusionLib.sequences import sequence_from_volumes
+
+    frames = [volume_from_node(panel.volume)] * 3
+    sequence = sequence_from_volumes(frames, "4D")
+    shown = slicer.util.getFirstNodeByClassByName("vtkMRMLScalarVolumeNode", "4D")
+    panel.parameters.inputVolume = shown
+    run(panel)
+    assert find(panel.widget, "problemText").text == "" and list(named_of(panel)) == list(NAMES)
+    with pytest.raises(ValueError, match="“4D” is not a volume"):
+        panel.widget.logic.process(sequence, model="tiny-seg")
 
 
 @pytest.mark.parametrize("broken", ["labels.nrrd", "segments.csv"])
@@ -306,8 +401,37 @@ def test_a_first_segmentation_is_taken_from_anywhere(panel: Any) -> None:
         (("rest", NAMES[0].lower()), 1 * (labels == 1)),
     ):
         parameters.firstSegmentation = segments.drawn(panel.volume, names)
-        given = job_of(panel)["inputs"]["first"]
+        with pytest.warns(Notice, match="“drawn.*” lies on another grid than “Patient”"):
+            given = job_of(panel)["inputs"]["first"]
         assert given.shape == labels.shape and (given.array != expected).mean() < 0.01, names
+
+
+def test_what_was_done_to_a_first_segmentation_is_told(panel: Any) -> None:
+    parameters = panel.parameters
+    parameters.method, parameters.start = "pd-ddpm", "segmentation"
+    parameters.firstSegmentation = segments.drawn(panel.volume, ("Brain stem", NAMES[0]))
+    run(panel)
+    log = find(panel.widget, "log").toPlainText()
+    assert "lies on another grid than “Patient”" in log and "does not know “Brain stem”: left out" in log
+    assert find(panel.widget, "problemText").text == ""
+
+
+def test_more_segments_than_the_model_knows(panel: Any) -> None:
+    """None of them called as one of the model's: nobody can tell which are meant."""
+    from MedDiffusionLib.nodes import volume_from_node
+    from MedDiffusionLib.segmentations import segmentation_from_labels
+
+    grid = volume_from_node(panel.volume)
+    labels = panel.made.labels.copy()
+    labels[0, 0, 0] = 3
+    parameters = panel.parameters
+    parameters.method, parameters.start = "pd-ddpm", "segmentation"
+    parameters.firstSegmentation = segmentation_from_labels(grid.with_array(labels), {}, "many")
+    press(panel.widget, "applyButton")
+    words = find(panel.widget, "problemText").text
+    assert "“many” has 3 segments" in words and f"rename those that are meant to “{NAMES[0]}”" in words
+    parameters.firstSegmentation.GetSegmentation().GetSegment("Segment_2").SetName(NAMES[1])
+    assert np.array_equal(job_of(panel)["inputs"]["first"].array, 2 * (labels == 2))
 
 
 def test_a_first_segmentation_elsewhere_is_refused_in_words(panel: Any) -> None:
@@ -393,11 +517,37 @@ def test_many_volumes_one_after_the_other(panel: Any) -> None:
 # --- with the real worker
 
 
+def _is_of(segmentation: Any, volume: Any) -> None:
+    """Colours, codes and origin of the segments are those of the model; voxels and surfaces lie in the volume."""
+    from MedDiffusionLib import catalogue
+    from MedDiffusionLib.segmentations import LABELMAP, SURFACE
+
+    known = catalogue.model("tiny-seg").segments
+    assert segmentation.CreateClosedSurfaceRepresentation()
+    for one, about in zip(named(segmentation).values(), known, strict=True):
+        assert (one.GetName(), np.abs(np.subtract(one.GetColor(), about.colour)).max() < MM) == (about.name, True)
+        assert "^".join(about.code) in one.GetTerminology()
+        told = vtk.reference("")
+        assert one.GetTag("DICOM.SegmentAlgorithmName", told) and str(told) == "MedDiffusion pd-ddpm tiny-seg 1.0.0"
+        image, matrix = one.GetRepresentation(LABELMAP), vtk.vtkMatrix4x4()
+        image.GetImageToWorldMatrix(matrix)
+        there = [[matrix.GetElement(row, column) for column in range(4)] for row in range(4)]
+        assert np.abs(np.array(there) - anomalies.matrix_of(volume)).max() < MM
+        scalars = image.GetPointData().GetScalars()
+        z, y, x = np.nonzero(vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]) == one.GetLabelValue())
+        own = np.stack([x, y, z, np.ones_like(x)], -1) @ anomalies.matrix_of(volume).T
+        surface = vtk_to_numpy(one.GetRepresentation(SURFACE).GetPoints().GetData()).astype(float)
+        assert np.abs(surface.mean(0) - own[:, :3].mean(0)).max() < 1.5, "mm, of a surface and what is in it"
+    assert segmentation.GetTransformNodeID() == volume.GetTransformNodeID() is not None
+    role = segmentation.GetReferenceImageGeometryReferenceRole()
+    assert segmentation.GetNodeReference(role) is volume
+
+
 def test_from_the_panel_to_segments_with_the_real_worker(host: Any, known: None) -> None:
     """Under an oblique transform, from a drawn segmentation; `process` gives the same voxels; a long run is stopped."""
     import mrml
 
-    from MedDiffusionLib.segmentations import labels_on_grid
+    from MedDiffusionLib.labels import labels_on_grid
 
     volume, processes = segments.crop(), children()
     anomalies.oblique(volume)
@@ -412,6 +562,7 @@ def test_from_the_panel_to_segments_with_the_real_worker(host: Any, known: None)
     host.wait(finished(widget), 240)
     assert find(widget, "problemText").text == ""
     assert list(named(parameters.outputSegmentation)) == list(NAMES) and children() <= processes
+    _is_of(parameters.outputSegmentation, volume)
     probability = parameters.outputProbability
     for node in (probability, parameters.outputUncertainty):
         assert np.abs(mrml.corners(node) - mrml.corners(volume)).max() < MM

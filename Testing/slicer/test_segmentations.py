@@ -20,16 +20,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 from meddiff.errors import Notice
 from meddiff.volume import Volume
 from MedDiffusionLib.hierarchy import place_beside
+from MedDiffusionLib.labels import labels_from_segmentation, labels_on_grid
 from MedDiffusionLib.nodes import volume_from_node
-from MedDiffusionLib.segmentations import (
-    labels_from_segmentation,
-    segmentation_from_labels,
-    terminology_entry,
-)
+from MedDiffusionLib.segmentations import segmentation_from_labels
+from MedDiffusionLib.terminology import mark_automatic, terminology_entry
 
 MM = 1e-6
 NAMES = {1: "core", 2: "oedema"}
-REPRESENTATION = "Binary labelmap"
+REPRESENTATION, SURFACE = "Binary labelmap", "Closed surface"
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +162,45 @@ def test_names_colours_and_codes(scene: Any, tmp_path: Path) -> None:
         assert names == NAMES
 
 
+def test_what_dicom_export_asks_for(scene: Any, tmp_path: Path) -> None:
+    """The images that were segmented, codes of what the segments show, who made them, and voxels by the name that the
+    export looks for: without it, a segment counts as empty. All of it is saved with the scene."""
+    source, labels = labelled(np.random.default_rng(16))
+    instances = "1.2.3.1 1.2.3.2 1.2.3.3"
+    source.SetAttribute("DICOM.instanceUIDs", instances)
+    entry = terminology_entry(("SCT", "5366008", "Hippocampus"))
+    node = segmentation_from_labels(labels, NAMES, "result", reference=source, terminology={1: entry, 2: entry})
+    place_beside(node, source)
+    mark_automatic(node, "MedDiffusion implicit-ensemble " + "x" * 100)
+    for one in (node, mrml.save_and_load(scene, tmp_path).GetFirstNodeByName("result")):
+        reference = one.GetNodeReference(one.GetReferenceImageGeometryReferenceRole())
+        assert reference.GetAttribute("DICOM.instanceUIDs") == instances
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(one.GetScene())
+        item = hierarchy.GetItemByDataNode(one)
+        assert hierarchy.GetItemAttribute(item, "DICOM.ReferencedInstanceUIDs") == instances
+        assert hierarchy.GetItemParent(item) == hierarchy.GetItemParent(hierarchy.GetItemByDataNode(reference))
+        for segment in (one.GetSegmentation().GetSegment(f"Segment_{label}") for label in NAMES):
+            told = [vtk.reference("") for _ in range(2)]
+            assert segment.GetTag("DICOM.SegmentAlgorithmType", told[0]) and str(told[0]) == "AUTOMATIC"
+            assert segment.GetTag("DICOM.SegmentAlgorithmName", told[1]) and len(str(told[1])) == 64
+            found = slicer.vtkSlicerTerminologyEntry()
+            logic = slicer.vtkSlicerTerminologiesModuleLogic()
+            logic.DeserializeTerminologyEntry(segment.GetTerminology(), found)
+            assert found.GetCategoryObject().GetCodeValue() and found.GetTypeObject().GetCodeValue() == "5366008"
+            voxels = segment.GetRepresentation(REPRESENTATION).GetPointData().GetArray("ImageScalars")
+            assert voxels is not None and voxels.GetValueRange()[1] > 0
+
+
+def test_dicom_images_of_another_source_are_not_kept(scene: Any) -> None:
+    (source, labels), (other, _) = (labelled(np.random.default_rng(17), name=name) for name in ("DICOM", "file"))
+    source.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    node = segmentation_from_labels(labels, NAMES, "result", reference=source)
+    place_beside(node, source)
+    place_beside(node, other)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    assert hierarchy.GetItemAttribute(hierarchy.GetItemByDataNode(node), "DICOM.ReferencedInstanceUIDs") == ""
+
+
 def test_the_entry_is_the_one_that_slicer_writes(scene: Any) -> None:
     entry = slicer.vtkSlicerTerminologyEntry()
     entry.SetTerminologyContextName("Segmentation category and type - DICOM master list")
@@ -222,6 +259,20 @@ def test_a_filled_node_loses_its_old_segments(scene: Any) -> None:
     assert names == {1: "lesion"}
     segmentation_from_labels(new, {1: "lesion"}, "other", node=node)
     assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is None
+
+
+def test_a_filled_node_that_was_shown_in_3d_still_is(scene: Any) -> None:
+    mrml.know_surfaces()
+    source, labels = labelled(np.random.default_rng(18))
+    node = segmentation_from_labels(labels, NAMES, "mine", reference=source)
+    assert not node.GetSegmentation().ContainsRepresentation(SURFACE)
+    assert node.CreateClosedSurfaceRepresentation()
+    segmentation_from_labels(labels.with_array(1 * (labels.array == 1)), NAMES, "mine", reference=source, node=node)
+    points = [
+        node.GetSegmentation().GetSegment(f"Segment_{label}").GetRepresentation(SURFACE).GetNumberOfPoints()
+        for label in NAMES
+    ]
+    assert points[0] > 0 and points[1] == 0
 
 
 # --- segmentations of others
@@ -322,6 +373,36 @@ def test_labels_are_not_mixed_between_voxels(scene: Any) -> None:
     mrml.put_under(node, shift)
     back, _names = labels_from_segmentation(node, source)
     assert np.array_equal(back.array, labels.array)
+
+
+def test_what_was_done_to_a_drawing_is_said(scene: Any) -> None:
+    """A crop of the same grid needs no word; another grid, another transform, and segments that were left out do."""
+    rng = np.random.default_rng(19)
+    source, labels = labelled(rng, (6, 7, 8), count=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        crop = Volume(labels.array[1:], labels.spacing, tuple((labels.affine @ [0, 0, 1, 1])[:3]), labels.direction)
+        found = labels_on_grid(segmentation_from_labels(crop, {1: "core"}, "crop"), source, ["Core"])
+        assert np.array_equal(found.array[1:], labels.array[1:]) and not found.array[0].any()
+    half = tuple((labels.affine @ [0.5, 0, 0, 1])[:3])
+    beside = Volume(labels.array, labels.spacing, half, labels.direction)
+    coarse = Volume(labels.array, tuple(2 * s for s in labels.spacing), labels.origin, labels.direction)
+    for other in (beside, coarse):
+        for node in (
+            segmentation_from_labels(other, {1: "core"}, "drawn"),
+            mrml.volume_node(other.array, mrml.LPS @ other.affine, "drawn", "vtkMRMLLabelMapVolumeNode"),
+        ):
+            with pytest.warns(Notice, match="“drawn.*” lies on another grid than “MR”"):
+                labels_on_grid(node, source)
+    node = segmentation_from_labels(labels, {1: "core"}, "moved")
+    mrml.put_under(node, scene.AddNewNodeByClass("vtkMRMLLinearTransformNode"))
+    with pytest.warns(Notice, match="another grid"):
+        labels_on_grid(node, source)
+    node = segmentation_from_labels(labels, {1: "core", 2: "rest", 3: "more"}, "three")
+    with pytest.warns(Notice, match="of “three”, the model does not know “rest”, “more”: left out"):
+        labels_on_grid(node, source, ["core", "oedema"])
+    words = refusal(labels_on_grid, node, source, ["left", "right"])
+    assert "three" in words and "rename those that are meant to “left” and “right”" in words
 
 
 def test_overlap_is_said_and_the_later_segment_wins(scene: Any) -> None:
