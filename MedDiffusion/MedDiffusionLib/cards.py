@@ -57,6 +57,7 @@ class ModelInfo:
     channels: tuple[str, ...] = ("",)  # the images that it wants
     segments: tuple[SegmentInfo, ...] = ()
     window: tuple[int, ...] = ()  # voxels ((Z,) Y, X) that the network saw at a time
+    plays: tuple[str, ...] = ()  # the parts in a recipe that it can take by itself, without a companion
 
     @property
     def plane(self) -> str | None:
@@ -139,6 +140,7 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
             channels=tuple(str(channel["name"]) for channel in card["channels"]),
             segments=tuple(map(_segment, card.get("segments") or ())),
             window=tuple(map(int, card.get("window") or ())),
+            plays=_plays(card),
         )
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
@@ -152,6 +154,12 @@ def _segment(entry: Mapping[str, Any]) -> SegmentInfo:
     if len(found.code or "   ") != 3 or len(found.colour or "   ") != 3:
         raise ValueError(f"{found.name} has the code {code} and the colour {colour}; expected three of each")
     return found
+
+
+def _plays(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """A network of one pass is a baseline; one that parses frequencies is what MedSegDiff needs."""
+    one_pass = ("baseline",) if card.get("predicts") == "label" else ()
+    return one_pass + (("medsegdiff",) if card["network"]["name"] == "medsegdiff" else ())
 
 
 def _size(arguments: Mapping[str, Any], dims: int) -> tuple[float, float]:

@@ -54,7 +54,10 @@ def of_recipe(recipe: Any, seed: Any, parameters: Any) -> list[str]:
 def missing_part(model: Any, recipe: Any, installed: Collection[str]) -> list[str]:
     """The companion of a model that a recipe needs, where it is not there; a sentence, or none."""
     needed = model.companions.get(recipe.part, "")
-    if not recipe.part or needed in installed:
+    if "baseline" in model.plays and recipe.part != "baseline":
+        text = _("Choose another method, or another model: “{model}” is a network of one pass.")
+        return [text.format(model=model.id)]
+    if not recipe.part or needed in installed or (not needed and recipe.part in model.plays):
         return []
     if needed:
         text = _(

@@ -30,6 +30,7 @@ FAINT = 2e-3  # of the image's range: a map that stays below this is shown as em
 HOLES = 1  # percent of the voxels of the head that may be left out with the background
 TOP = 99.5  # percentile of the positive voxels that gets the last colour
 ALIKE = 1 / 3  # overlap of two intensity ranges, of what they cover together, from which one window suits both
+OUTLINE = 2  # pixels, of segments that are not filled
 SAMPLES = 500_000  # voxels are enough for a percentile
 
 # The colour maps of matplotlib (CC0) at seventeen equal steps; Slicer has them, and so they are made where it is not.
@@ -88,6 +89,7 @@ def _show_segments(node: Any, role: str) -> None:
         display.SetVisibility2DOutline(True)
         display.SetOpacity2DFill(0.4)
         display.SetOpacity2DOutline(1.0)
+        display.SetSliceIntersectionThickness(OUTLINE if role == "outline" else 1)
 
 
 # Images

@@ -7,21 +7,24 @@ from typing import Any
 
 import slicer
 
-from meddiff.errors import BadInput
-from meddiff.volume import write
+from meddiff.errors import choose
+from meddiff.volume import Volume, write
 
 from .display import show
+from .hippocampus import hippocampus
 from .nodes import node_from_volume
 from .phantom import phantom
 
-__all__ = ["loadPhantom", "phantom", "registerSampleData"]
+__all__ = ["hippocampus", "loadPhantom", "phantom", "registerSampleData"]
 
 CATEGORY = "MedDiffusion"
 ICONS = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
 MRHEAD = "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"
-SCHEME = "meddiffusion-phantom:"  # a URI of ours: what follows is a name in PHANTOMS
+SCHEME = "meddiffusion-phantom:"  # a URI of ours: what follows is one of NAMES
 VERSION = 1  # of the phantom: another number, another file in the cache
 PHANTOMS = {"T1": ("T1", False), "T2": ("T2", False), "FLAIR": ("FLAIR", False), "FLAIRLesion": ("FLAIR", True)}
+HIPPOCAMPUS = "Hippocampus"  # a crop, beside the whole brains
+NAMES = (*PHANTOMS, HIPPOCAMPUS)
 
 
 def registerSampleData() -> None:
@@ -38,7 +41,7 @@ def registerSampleData() -> None:
         nodeNames="MRHead",
         checksums=f"SHA256:{MRHEAD}",  # its thumbnail is Slicer's own, found by the name of the node
     )
-    for name in PHANTOMS:
+    for name in NAMES:
         SampleDataLogic.registerCustomSampleDataSource(
             category=CATEGORY,
             sampleName=f"MedDiffusionPhantom{name}",
@@ -54,16 +57,22 @@ def registerSampleData() -> None:
 
 
 def loadPhantom(name: str = "T1", *, seed: int = 0) -> Any:
-    """A new volume node with the phantom `name` of PHANTOMS, in grey levels that suit it."""
-    if name not in PHANTOMS:
-        raise BadInput(f"the phantom is {name!r}; expected one of {', '.join(PHANTOMS)}")
-    contrast, lesion = PHANTOMS[name]
-    node = node_from_volume(phantom(contrast, seed=seed, lesion=lesion), _title(name))
+    """A new volume node with the phantom `name` of NAMES, in grey levels that suit it."""
+    node = node_from_volume(_volume(choose(name, NAMES, "phantom"), seed), _title(name))
     show(node, "image")
     return node
 
 
+def _volume(name: str, seed: int = 0) -> Volume:
+    if name == HIPPOCAMPUS:
+        return hippocampus(seed)
+    contrast, lesion = PHANTOMS[name]
+    return phantom(contrast, seed=seed, lesion=lesion)
+
+
 def _title(name: str) -> str:
+    if name == HIPPOCAMPUS:
+        return "Phantom hippocampus"
     contrast, lesion = PHANTOMS[name]
     return f"Phantom {contrast}{' with lesion' if lesion else ''}"
 
@@ -80,6 +89,5 @@ def _written(uri: str) -> str:
     name = uri.removeprefix(SCHEME)
     path = Path(slicer.app.temporaryPath) / f"MedDiffusionPhantom{name}-{VERSION}.nrrd"
     if not path.is_file():
-        contrast, lesion = PHANTOMS[name]
-        write(phantom(contrast, lesion=lesion), path)
+        write(_volume(name), path)
     return path.as_uri()

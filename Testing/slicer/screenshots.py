@@ -4,7 +4,8 @@
 
 A picture is a function that takes the host and the path to write: `picture("name")` registers it. Results are in
 `pictures_results.py`, panels in `pictures_panels.py` and `pictures_hub.py`, those of the
-tutorial in `pictures_tutorial.py`, those of Diffusion Anomaly in `pictures_anomaly.py`.
+tutorial in `pictures_tutorial.py`, those of Diffusion Anomaly in `pictures_anomaly.py`, of Diffusion Segment in
+`pictures_segment.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-ROOMS = ("pictures_results", "pictures_panels", "pictures_hub", "pictures_tutorial", "pictures_anomaly")
+ROOMS = (
+    "pictures_results",
+    "pictures_panels",
+    "pictures_hub",
+    "pictures_tutorial",
+    "pictures_anomaly",
+    "pictures_segment",
+)
 Draw = Callable[[Any, Path], Any]
 PICTURES: dict[str, Draw] = {}
 

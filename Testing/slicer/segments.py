@@ -20,7 +20,8 @@ TRAINING = panels.ROOT / "MedDiffusion" / "meddiff" / "training"
 
 
 def models(folder: Path) -> Path:
-    """A folder with `tiny-seg`, random, its baseline `tiny-unet`, a part that is missing, and one of three channels."""
+    """A folder with `tiny-seg`, random, its baseline `tiny-unet`, a part that is missing, one of three channels, and a
+    network of one pass that stands alone."""
     from meddiff import models as engine
     from meddiff.card import Card
 
@@ -29,6 +30,7 @@ def models(folder: Path) -> Path:
     for id, name, more in (
         ("tiny-seg", "hippocampus-seg", {"companions": companions}),
         ("tiny-unet", "hippocampus-unet", {}),
+        ("tiny-unet-alone", "hippocampus-unet", {"recipes": {"unet": {}}}),
         ("tiny-three", "hippocampus-seg", {"channels": channels, "recipes": {"implicit-ensemble": {}, "pd-ddpm": {}}}),
     ):
         card = Card.model_validate_json(json.dumps({**_card(id, name), **more}))

@@ -11,6 +11,7 @@ import pytest
 
 from meddiff.errors import BadInput
 from MedDiffusionLib import phantom as phantoms
+from MedDiffusionLib.hippocampus import hippocampus, hippocampus_labels
 from MedDiffusionLib.phantom import CONTRASTS, TISSUES, phantom, phantom_labels
 
 SMALL = {"shape": (72, 92, 76), "spacing": (2.0, 2.0, 2.0)}
@@ -107,9 +108,10 @@ def test_what_makes_no_phantom():
         phantom(spacing=(1, 0, 1))
 
 
-def test_the_phantom_needs_numpy_alone():
+def test_the_phantoms_need_numpy_alone():
     heavy = "torch", "slicer", "scipy", "vtk"
-    code = f"import sys, MedDiffusionLib.phantom; print([name for name in {heavy} if name in sys.modules])"
+    ours = "MedDiffusionLib.phantom, MedDiffusionLib.hippocampus"
+    code = f"import sys, {ours}; print([name for name in {heavy} if name in sys.modules])"
     folder = Path(phantoms.__file__).parents[1]
     run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -137,7 +139,7 @@ def test_sources_are_there_once_with_their_thumbnails(sources):
     from MedDiffusionLib import samples
 
     names = [source.sampleName for source in sources]
-    assert names == ["MedDiffusionMRHead", *(f"MedDiffusionPhantom{name}" for name in samples.PHANTOMS)]
+    assert names == ["MedDiffusionMRHead", *(f"MedDiffusionPhantom{name}" for name in samples.NAMES)]
     for source in sources:
         assert source.thumbnailFileName is None or Path(source.thumbnailFileName).is_file(), source.thumbnailFileName
     assert {contrast for contrast, _ in samples.PHANTOMS.values()} <= set(CONTRASTS)
@@ -179,5 +181,37 @@ def test_the_button_and_the_function_load_the_same(host, sources, monkeypatch, t
 def test_an_unknown_phantom(host):
     from MedDiffusionLib.samples import loadPhantom
 
-    with pytest.raises(BadInput, match="expected one of T1"):
+    with pytest.raises(BadInput, match="unknown phantom 'CT'; did you mean T2 or T1"):
         loadPhantom("CT")
+
+
+# The crop
+
+
+def test_a_hippocampus_is_grey_and_about_as_large_as_one():
+    image, labels = hippocampus(), hippocampus_labels()
+    assert image.array.dtype == np.float32 and image.shape == labels.shape and labels.array.dtype == np.uint8
+    assert np.allclose(image.affine @ [*(np.array(image.shape[::-1]) - 1) / 2, 1], [0, 0, 0, 1])
+    sizes = [(labels.array == k).sum() for k in (1, 2)]
+    assert 2000 < sum(sizes) < 4000 and min(sizes) > 900  # mm3
+    y = [np.argwhere(labels.array == k)[:, 1].mean() for k in (1, 2)]
+    assert y[0] < y[1], "the first lies in front"
+    inside, white = np.median(image.array[labels.array > 0]), np.percentile(image.array, 95)
+    assert 0.6 < inside / white < 0.72
+    assert not any(
+        face.any() for axis in range(3) for face in (labels.array.take(0, axis), labels.array.take(-1, axis))
+    )
+    assert (hippocampus(3).array == hippocampus(3).array).all() and (hippocampus(4).array != hippocampus(3).array).any()
+
+
+def test_the_hippocampus_is_in_sample_data(host, sources):
+    import SampleData
+
+    from MedDiffusionLib.nodes import volume_from_node
+
+    source = next(s for s in sources if s.sampleName == "MedDiffusionPhantomHippocampus")
+    (clicked,) = source.customDownloader(source)
+    asked = SampleData.downloadSample(source.sampleName)
+    assert clicked.GetName() == "Phantom hippocampus"
+    for node in (clicked, asked):
+        assert (volume_from_node(node).array == hippocampus().array).all()

@@ -141,6 +141,14 @@ def test_a_start_belongs_to_a_method(panel: Any) -> None:
     assert "Install the model “not-here”" in tooltip(panel)
 
 
+def test_a_network_of_one_pass_needs_no_companion(panel: Any) -> None:
+    """It is its own baseline; a start from it is another matter."""
+    panel.parameters.model, panel.parameters.method = "tiny-unet-alone", "unet"
+    assert tooltip(panel) == "" and job_of(panel)["model"] == "tiny-unet-alone"
+    panel.parameters.method = "pd-ddpm"
+    assert "“tiny-unet-alone” is a network of one pass" in tooltip(panel)
+
+
 def test_a_model_of_several_channels_asks_for_them(panel: Any) -> None:
     """By their names; one under another transform is brought to where the first lies; a start needs a baseline."""
     import mrml

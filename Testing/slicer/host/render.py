@@ -158,6 +158,8 @@ def _add_legend(stage: Scene, volume: Any, title: str | None) -> None:
     legend.SetPosition(0.97, 0.5)
     for properties in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         properties.ShadowOff()
+        properties.SetBackgroundColor(0, 0, 0)  # numbers can be read on bright images, too
+        properties.SetBackgroundOpacity(0.5)
     legend.SetVisibility(True)
 
 
