@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from classes import Classes
-from gaussians import SCHEDULES, Counter, Normal, white, wiener
+from gaussians import SCHEDULES, Counter, Normal, scalar, white, wiener
 from states import world
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from meddiff.operators import Fourier, Operator
 from meddiff.prior import Condition, Prior
 from meddiff.recipes.anomaly import Subject
 from meddiff.recipes.reconstruct import Measured
+from meddiff.recipes.register import Pair
 from meddiff.recipes.segment import Pictured
 from meddiff.registry import Recipe
 from meddiff.sampling import Run
@@ -39,7 +40,7 @@ class Question:
     fits: Callable[[Recipe, Any, Tensor], bool]
     conditions: Callable[[Any], list[Condition | None]]  # what a network may be told
     single: Callable[[Any], Any]  # the data in single precision
-    apart: float  # at least so far is one sample from the next, somewhere
+    apart: float  # at least so far is one sample from the next, somewhere; 0 where nothing is left to chance
     settings: Mapping[str, Any]  # for a run of a moment, where a method has them
     given: Mapping[str, Any] = field(default_factory=dict)  # to the recipe, beside its settings
 
@@ -165,8 +166,40 @@ def segment(dims: int, code: str) -> Question:
     )
 
 
+# ---------------------------------------------------------------- register
+
+
+def register(size: tuple[int, ...]) -> Question:
+    """A bump and the same bump elsewhere; what deforms is any smooth function of both images with a bias of its own."""
+
+    def bump(shift: float) -> Tensor:
+        axes = torch.meshgrid(*(torch.linspace(-3, 3, n, dtype=torch.float64) for n in size), indexing="ij")
+        return torch.exp(-torch.stack([(axis - shift).square() for axis in axes]).sum(0))[None, None]
+
+    def data(batch: int, counter: Counter) -> Pair:
+        def deform(moving: Tensor, other: Tensor) -> Tensor:
+            counter.calls += 1
+            return (0.2 * (other - moving).tanh() + 0.1).repeat(1, len(size), *(1,) * len(size))
+
+        moving, fixed = (bump(shift).repeat(batch, 1, *(1,) * len(size)) for shift in (0.0, 0.5))
+        return Pair(moving, fixed, deform)
+
+    return Question(
+        prior=scalar().prior(SCHEDULES["vp"]),
+        data=data,
+        inputs=lambda data: [data.moving, data.fixed],
+        first=lambda data: data.moving.new_zeros(len(data.moving), 3, len(size), *size),
+        fits=lambda method, data, v: not v[:, 0].any() and bool(v[:, 1].any()),
+        conditions=lambda data: [data.condition],
+        single=lambda data: replace(data, moving=data.moving.float(), fixed=data.fixed.float()),
+        apart=0.0,
+        settings={"frames": 3, "refine": 2},
+    )
+
+
 QUESTIONS: dict[str, dict[str, Question]] = {
     "reconstruct": {name: reconstruct(operator) for name, operator in PROBLEMS.items()},
     "segment": {f"{dims}D, {code}": segment(dims, code) for dims in (2, 3) for code in CODES},
     "anomaly": {state: anomaly(state) for state in ("healthy", "diseased")},
+    "register": {f"{len(size)}D": register(size) for size in ((12, 10), (7, 8, 9))},
 }
