@@ -19,7 +19,7 @@ from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedDiffusionLib import catalogue, choices, nodes, sections, segmenting, views, words
+from MedDiffusionLib import catalogue, choices, sections, segmenting, views, words
 from MedDiffusionLib.batch import BatchLogic
 from MedDiffusionLib.choices import call_arguments
 from MedDiffusionLib.roles import CommonParameters, InputRole, OutputRole
@@ -298,7 +298,7 @@ class DiffusionSegmentWidget(DiffusionWidget):
 
 
 class DiffusionSegmentTest(ScriptedLoadableModuleTest):
-    """What can be tried inside Slicer: a crop of a phantom, the fast preset."""
+    """What can be tried inside Slicer: the crop of Sample Data, the fast preset."""
 
     def setUp(self) -> None:
         """An empty scene."""
@@ -320,14 +320,14 @@ class DiffusionSegmentTest(ScriptedLoadableModuleTest):
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
 
     def test_segmentation(self) -> None:
-        """The segments of the model, on the grid of a crop of a phantom."""
+        """The segments of the model, on the grid of the crop."""
         models = [model for model in catalogue.models(DiffusionSegmentLogic.TASK) if len(model.channels) == 1]
         if not models:
             self.delayDisplay("No model for segmentation is installed: nothing to test")
             return
-        from MedDiffusionLib.phantom import phantom
+        from MedDiffusionLib.samples import loadPhantom
 
-        volume = nodes.node_from_volume(phantom("T1", (32, 40, 32), spacing=(1.0, 1.0, 1.0)), "Phantom")
+        volume = loadPhantom("Hippocampus")
         made = DiffusionSegmentLogic().process(volume, model=models[0].id, preset="fast", samples=2)
         found = made["labels"].GetSegmentation()
         names = [found.GetSegment(one).GetName() for one in found.GetSegmentIDs()]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from meddiff.counting import count
+from meddiff.cuts import largest, seen
 from meddiff.domain import PLANES, in_plane, spacing_complaint
 from meddiff.errors import BadInput, choose
 from meddiff.files import whole
@@ -242,7 +243,8 @@ def estimate(
     """
     sizes = _canonical(shape, direction)
     number = sizes[2 - PLANES[choose(plane, PLANES, "plane")]] if model.dims == 2 else 1
-    rows = prod(size + -size % model.shape_multiple for size in (in_plane(sizes, plane) if model.dims == 2 else sizes))
+    unit = (in_plane(sizes, plane) if model.dims == 2 else sizes)[::-1]
+    rows, at_once = seen(unit, model.window, model.shape_multiple), largest(unit, model.window, model.shape_multiple)
     calls = recipe.calls(settings) * samples
     factor = GRADIENT_TIME if recipe.gradient else 1.0
     megapixels = (factor * calls * number + min(PILOT.get(recipe.task, 0), 8 * number)) * rows * channels / 1e6
@@ -250,7 +252,7 @@ def estimate(
     typical = (GPU_SECONDS if device.startswith(("cuda", "mps")) else CPU_SECONDS) * model.work
     seconds = megapixels * (known or typical)
     pixel = model.width * (GRADIENT_BYTES if recipe.gradient else CALL_BYTES)
-    group = min(batch, number if model.dims == 2 else samples) * rows
+    group = min(batch, number if model.dims == 2 else samples) * at_once
     memory = PROCESS_BYTES + channels * group * pixel + 8 * channels * prod(sizes) * 4 + 6 * coils * group * 8
     about = "About" if known else "Roughly"
     place = "the GPU" if device.startswith(("cuda", "mps")) else "the CPU" if device == "cpu" else "this computer"

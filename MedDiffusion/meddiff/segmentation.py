@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .cuts import seen
 from .devices import InPrecision
 from .errors import BadInput, BadModel, Notice
 from .fusion import FUSIONS, agreement, entropy, expected_dice, fuse, tidy
@@ -28,7 +29,7 @@ from .registry import Between, OneOf, Recipe, find_recipe, parameters_of
 from .sampling import Run
 from .tiling import batches
 from .volume import Volume
-from .windows import Windowed, in_windows, seen
+from .windows import Windowed, in_windows
 
 UNCERTAINTIES = ("entropy", "variance")
 ROOM = 2**26  # numbers in the noisy masks of a batch: a quarter of a gigabyte, a few times over

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
-from math import ceil, pi
+from math import pi
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .cuts import Index
 from .domain import PLANES
 from .errors import BadInput, choose
-
-Index = tuple[slice, ...]  # of the spatial axes: `x[(..., *index)]`
 
 
 def slices(array: Tensor | np.ndarray, plane: str) -> Tensor:
@@ -54,26 +52,6 @@ def pad_to_multiple(x: Tensor, multiple: int | Sequence[int], value: float = 0.0
     crop = tuple(slice(e // 2, e // 2 + size) for e, size in zip(extra, spatial, strict=True))
     widths = [width for e in reversed(extra) for width in (e // 2, e - e // 2)]  # torch wants the last axis first
     return functional.pad(x, widths, value=value), crop
-
-
-def patches(shape: Sequence[int], size: int | Sequence[int], overlap: float = 0.5) -> list[Index]:
-    """Windows of `size` that cover `shape`, evenly spread, overlapping by at least this fraction (0 to below 1).
-
-    Along an axis that is shorter than `size` the window is the axis: pad first if the network needs more.
-    """
-    sizes = (size,) * len(shape) if isinstance(size, int) else tuple(size)
-    if not shape or len(sizes) != len(shape) or min(*shape, *sizes) < 1:
-        raise BadInput(f"patch size {size} and shape {tuple(shape)} came; expected one of 1 or more for each axis")
-    if not 0 <= overlap < 1:
-        raise BadInput(f"the overlap is {overlap}; expected a fraction from 0 to below 1")
-    return list(product(*(_windows(n, min(p, n), overlap) for n, p in zip(shape, sizes, strict=True))))
-
-
-def _windows(length: int, size: int, overlap: float) -> list[slice]:
-    """Windows along one axis: as few as the overlap allows, the first and the last at the ends."""
-    stride = max(1, int(size * (1 - overlap) + 1e-9))  # 10 at an overlap of 0.8 is 2, not 1.9999
-    count = ceil((length - size) / stride) + 1
-    return [slice(start, start + size) for start in np.linspace(0, length - size, count).round().astype(int).tolist()]
 
 
 def blend(pieces: Iterable[tuple[Index, Tensor]], shape: Sequence[int]) -> Tensor:

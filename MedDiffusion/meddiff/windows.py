@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
 from torch import Tensor
 
+from .cuts import Index, cut
 from .prior import Condition, Network
-from .tiling import Index, blend, patches
-
-ROOM, OVERLAP = 1.5, 0.5  # an image is cut where it is so many times larger than a window; how far windows overlap
-
-
-def cut(shape: Sequence[int], window: Sequence[int]) -> list[Index]:
-    """The windows of an image of `shape`: one, if it is not much larger than `window` (empty: any size)."""
-    if not window or all(n <= ROOM * w for n, w in zip(shape, window, strict=True)):
-        return [tuple(slice(0, n) for n in shape)]
-    sizes = [n if n <= ROOM * w else w for n, w in zip(shape, window, strict=True)]
-    return patches(shape, sizes, OVERLAP)
-
-
-def seen(shape: Sequence[int], window: Sequence[int], multiple: int) -> int:
-    """How many voxels the network sees of an image of `shape`, padding and overlap counted."""
-    sizes = ([part.stop - part.start for part in index] for index in cut(shape, window))
-    return sum(prod(n + -n % multiple for n in size) for size in sizes)
+from .tiling import blend
 
 
 def in_windows(call: Callable[[Index], Tensor], shape: Sequence[int], window: Sequence[int]) -> Tensor:

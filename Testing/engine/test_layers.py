@@ -15,7 +15,7 @@ ENGINE = Path(__file__).parents[2] / "MedDiffusion" / "meddiff"
 # Lowest first; "networks.*" is every module of that package.
 LAYERS = [
     ["errors", "pipes", "stopping", "counting", "places"],
-    ["files", "domain", "splits"],
+    ["files", "domain", "splits", "cuts"],
     ["levels", "convert", "codes"],
     ["prior", "masks", "operators", "multicoil", "coils", "noises", "simplex"],
     [

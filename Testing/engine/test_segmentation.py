@@ -14,6 +14,7 @@ from classes import Classes
 from torch import Tensor
 
 from meddiff.card import Card
+from meddiff.cuts import cut, seen
 from meddiff.devices import InPrecision
 from meddiff.errors import BadInput, BadModel, Cancelled, Notice
 from meddiff.fusion import staple
@@ -29,7 +30,7 @@ from meddiff.sampling import Progress, drain
 from meddiff.segmentation import Segmentation, segment
 from meddiff.solvers import SOLVERS
 from meddiff.volume import Volume, resample_like, same_grid
-from meddiff.windows import Windowed, cut, seen
+from meddiff.windows import Windowed
 
 SCALE = {"kind": "window", "lower": 0.0, "upper": 100.0, "target": [-8.0, 8.0]}
 NAMES = ("Front", "Back")

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meddiff.cuts import patches
 from meddiff.errors import BadInput
-from meddiff.tiling import batches, blend, occupied, pad_to_multiple, patches, slices, stack
+from meddiff.tiling import batches, blend, occupied, pad_to_multiple, slices, stack
 
 PLANES = ["axial", "coronal", "sagittal"]
 

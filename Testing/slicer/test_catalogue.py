@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,18 @@ def test_cost_grows_with_what_is_asked_for(brain: catalogue.ModelInfo) -> None:
     assert cost(brain, device="cuda:0").seconds < one.seconds
     turned = cost(brain, shape=(160, 60, 192), direction=OBLIQUE)
     assert (turned.seconds, turned.sentence) == (one.seconds, one.sentence)
+
+
+def test_windows_cost_what_the_network_sees_of_them(brain: catalogue.ModelInfo) -> None:
+    """A whole head, cut into windows that overlap: more voxels than it has, and not all of them at a time."""
+    from meddiff.cuts import cut, seen
+
+    crop, head = (40, 56, 40), (144, 184, 152)
+    model = replace(brain, spacing_mm=(1.0, 1.0, 1.0), window=crop, shape_multiple=8)
+    small, large = (cost(model, samples=1, shape=shape) for shape in (crop, head))
+    assert large.seconds / small.seconds == pytest.approx(seen(head, crop, 8) / seen(crop, crop, 8))
+    assert seen(head, crop, 8) > 4 * np.prod(head) and len(cut(head, crop)) > 200
+    assert large.memory_bytes < cost(replace(model, window=()), samples=1, shape=head).memory_bytes
 
 
 def test_a_measured_speed_takes_the_place_of_the_typical_one(brain: catalogue.ModelInfo) -> None:
