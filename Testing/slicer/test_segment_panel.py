@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -520,6 +521,28 @@ def test_many_volumes_one_after_the_other(panel: Any) -> None:
         panel.widget.logic.processMany(volumes, firstSegmentations=[first])
     with pytest.raises(TypeError, match="outputTable"):
         panel.widget.logic.processMany(volumes, outputTable=None)
+
+
+def test_the_code_of_the_tutorial_runs(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block after block, as somebody would paste it; the truth of the phantom serves as a reference."""
+    import slicer
+
+    from MedDiffusionLib.samples import loadPhantom
+
+    logic = type(panel.widget.logic)
+    use_fake(panel.widget.logic, "ok", 0.1, str(panel.made.folder))
+    monkeypatch.setattr(logic, "makeWorker", staticmethod(panel.widget.logic.makeWorker))
+    volume, crop = loadPhantom("Hippocampus"), loadPhantom("Hippocampus")
+    crop.SetName("crop")
+    text = (panels.ROOT / "docs" / "tutorial-segmentation.md").read_text(encoding="utf-8")
+    there: dict[str, Any] = {"slicer": slicer}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, there)  # noqa: S102 - that is what the tutorial tells people to do
+    assert there["done"].source is crop and there["done"].problem == ""
+    truth = slicer.util.getNode("Truth")
+    assert list(named(truth)) == list(NAMES)
+    panel.parameters.inputVolume, panel.parameters.referenceSegmentation = volume, truth
+    assert set(np.unique(job_of(panel)["inputs"]["reference"].array)) == {0, 1, 2}
 
 
 # --- with the real worker
