@@ -16,6 +16,9 @@ from meddiff.domain import PLANES
 from meddiff.errors import BadInput, choose
 from meddiff.places import CARD, WEIGHTS, model_folders
 
+PARTS = {"medsegdiff": "medsegdiff", "darl": "reader"}  # what a network has that a recipe asks for, by its name
+SINGLE = ("baseline", "reader")  # parts that are all that their network can do
+
 
 @dataclass(frozen=True)
 class SegmentInfo:
@@ -157,9 +160,9 @@ def _segment(entry: Mapping[str, Any]) -> SegmentInfo:
 
 
 def _plays(card: Mapping[str, Any]) -> tuple[str, ...]:
-    """A network of one pass is a baseline; one that parses frequencies is what MedSegDiff needs."""
+    """A network of one pass is a baseline; others have what one recipe alone asks for."""
     one_pass = ("baseline",) if card.get("predicts") == "label" else ()
-    return one_pass + (("medsegdiff",) if card["network"]["name"] == "medsegdiff" else ())
+    return one_pass + tuple(part for network, part in PARTS.items() if card["network"]["name"] == network)
 
 
 def _size(arguments: Mapping[str, Any], dims: int) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from meddiff.errors import BadInput
 from meddiff.volume import write
 
+from .cards import SINGLE
 from .catalogue import ParameterInfo
 from .labels import image_beside, labels_on_grid
 from .nodes import grid_from_node, title, to_file
@@ -54,7 +55,7 @@ def of_recipe(recipe: Any, seed: Any, parameters: Any) -> list[str]:
 def missing_part(model: Any, recipe: Any, installed: Collection[str]) -> list[str]:
     """The companion of a model that a recipe needs, where it is not there; a sentence, or none."""
     needed = model.companions.get(recipe.part, "")
-    if "baseline" in model.plays and recipe.part != "baseline":
+    if set(SINGLE) & set(model.plays) and recipe.part not in model.plays:
         text = _("Choose another method, or another model: “{model}” is a network of one pass.")
         return [text.format(model=model.id)]
     if not recipe.part or needed in installed or (not needed and recipe.part in model.plays):
