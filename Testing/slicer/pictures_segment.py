@@ -12,7 +12,7 @@ from screenshots import picture
 WIDTH = 460  # of Slicer's module panel, in pixels
 METHOD, PRESET = "", "balanced"  # an empty method is the one that the panel chooses first
 OPACITY = 0.75  # of a map over the volume
-STEP = 5  # of 256 grey levels
+STEP = 6  # of 256 grey levels
 EYE = {"azimuth": 75.0, "elevation": 20.0}  # from the left, a little from above
 
 
