@@ -10,26 +10,22 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .cuts import seen
-from .devices import InPrecision
 from .errors import BadInput, BadModel, Notice
 from .fusion import FUSIONS, agreement, entropy, expected_dice, fuse, tidy
 from .models import Model
-from .networks.medsegdiff import MedSegDiff
 from .noises import Gaussian, seed_of
 from .placing import Placed
+from .players import coarse, denoiser, one_pass, reader
 from .posterior import in_turn
 from .presegment import first_guess, threshold_guess
-from .prior import Prior
 from .recipes.segment import TASK, Pictured
 from .reconstruction import Preset
 from .registry import Between, OneOf, Recipe, find_recipe, parameters_of
 from .sampling import Run
 from .tiling import batches
 from .volume import Volume
-from .windows import Windowed, in_windows
 
 UNCERTAINTIES = ("entropy", "variance")
 ROOM = 2**26  # numbers in the noisy masks of a batch: a quarter of a gigabyte, a few times over
@@ -106,7 +102,7 @@ def segment(
     for number, group in enumerate(groups):
         data = _pictured(placed, group, player, names, start)
         noise = Gaussian([seed_of(seed, unit, k) for unit, k in group])
-        run = recipe.run(_prior(player), data, noise=noise, **settings)
+        run = recipe.run(denoiser(player), data, noise=noise, **settings)
         found: Any = yield from in_turn(run, number, len(groups), 0)
         for (unit, k), p in zip(group, found.float().cpu().numpy(), strict=True):
             tally.add(k, placed.where(unit), p)
@@ -124,12 +120,13 @@ def played(model: Model, recipe: Recipe) -> Model:
     """The model whose network a recipe runs: this one, or its companion of that part; raises BadInput."""
     if recipe.part and recipe.part in model.card.companions:
         return model.companion(recipe.part)
-    one_pass = model.card.predicts == "label"
-    itself = {"": True, "baseline": one_pass, "medsegdiff": _coarse(model) is not None}
+    itself = {"": True, "baseline": one_pass(model), "medsegdiff": coarse(model), "reader": reader(model)}
     if not itself[recipe.part]:
         return model.companion(recipe.part)  # which says that there is none
-    if one_pass and recipe.part != "baseline":
+    if itself["baseline"] and recipe.part != "baseline":
         raise BadInput(f"{model.card.id} is a network of one pass; choose the method unet, or a diffusion model")
+    if itself["reader"] and recipe.part != "reader":
+        raise BadInput(f"{model.card.id} has no diffusion of masks; choose the method darl, or another model")
     return model
 
 
@@ -236,10 +233,12 @@ def _start(
     if segment_names(baseline) != names:
         raise BadModel(f"{baseline.card.id} does not segment what {model.card.id} does; expected {', '.join(names)}")
     guess = np.zeros((len(names) + 1, *placed.grid.shape), np.float32)
-    one_pass, scaled = _one_pass(baseline), Placed.scaled(placed, baseline)
+    answer, scaled = one_pass(baseline), Placed.scaled(placed, baseline)
+    if answer is None:
+        raise BadModel(f"{baseline.card.id} is no network of one pass; expected one beside {model.card.id}")
     with torch.no_grad():
         for unit in placed.units:
-            p = one_pass(scaled.unit(unit)[None].to(model.device)).float().softmax(1)[0]
+            p = answer(scaled.unit(unit)[None].to(model.device)).float().softmax(1)[0]
             guess[(slice(None), *placed.where(unit))] = p.cpu().numpy()
     return guess, 1
 
@@ -272,36 +271,7 @@ def _pictured(
         classes=len(names) + 1,
         code=str(player.card.network.arguments.get("code", "one-hot")),
         first=guess,
-        one_pass=_one_pass(player) if player.card.predicts == "label" else None,
-        coarse=_coarse(player),
+        one_pass=one_pass(player),
+        coarse=coarse(player),
+        reader=reader(player),
     )
-
-
-def _prior(player: Model) -> Prior | None:
-    """The denoiser over windows; None for a network of one pass."""
-    if player.card.predicts == "label":
-        return None
-    prior = player.prior
-    return Prior(Windowed(prior.network, player.card.window), prior.schedule, prior.predicts)
-
-
-def _one_pass(player: Model) -> Any:
-    def call(image: Tensor) -> Tensor:
-        return in_windows(
-            lambda index: player.network(image[(..., *index)], 0.0, None), image.shape[2:], player.card.window
-        )
-
-    return call
-
-
-def _coarse(player: Model) -> Any:
-    """What makes the coarse map of a MedSegDiff, over windows; None for other networks."""
-    network = player.network.network if isinstance(player.network, InPrecision) else player.network
-    if not isinstance(network, MedSegDiff):
-        return None
-
-    def call(image: Tensor) -> Tensor:
-        with torch.autocast(image.device.type, player.dtype, enabled=player.dtype is not torch.float32):
-            return in_windows(lambda index: network.coarse(image[(..., *index)]), image.shape[2:], player.card.window)
-
-    return call

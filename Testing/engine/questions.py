@@ -43,6 +43,7 @@ class Question:
     apart: float  # at least so far is one sample from the next, somewhere; 0 where nothing is left to chance
     settings: Mapping[str, Any]  # for a run of a moment, where a method has them
     given: Mapping[str, Any] = field(default_factory=dict)  # to the recipe, beside its settings
+    asks: Callable[[Recipe], bool] = lambda method: True
 
     def small(self, method: Recipe) -> dict[str, Any]:
         return method.settings({k: v for k, v in self.settings.items() if k in method.parameters})
@@ -163,6 +164,30 @@ def segment(dims: int, code: str) -> Question:
         single=lambda data: replace(data, image=data.image.float(), first=data.first.float()),
         apart=1e-3,
         settings={"steps": 6},
+        asks=lambda method: method.part != "reader",
+    )
+
+
+def vessels() -> Question:
+    """A stationary image of which a reader is told the noise, too: its logits are twice the clean image."""
+    prior = FIELD.prior(SCHEDULES["vp"])
+    level = prior.schedule.levels[int(0.05 * len(prior.schedule.levels))]
+
+    def data(batch: int, counter: Counter) -> Pictured:
+        image = FIELD.draw(white(1, 1, *SIZE, seed=5)).expand(batch, -1, -1, -1)
+        return Pictured(image, torch.arange(batch), 2, reader=lambda x, eps: 2 * (x - level.sigma * eps) / level.alpha)
+
+    return Question(
+        prior=prior,
+        data=data,
+        inputs=lambda data: [data.image, data.members],
+        first=lambda data: data.image.expand(-1, 2, -1, -1),
+        fits=lambda method, data, x: bool((x >= 0).all() and (x.sum(1) - 1).abs().max() < 1e-5),
+        conditions=lambda data: [None],
+        single=lambda data: replace(data, image=data.image.float()),
+        apart=1e-3,
+        settings={"level": 0.05},
+        asks=lambda method: method.part == "reader",
     )
 
 
@@ -199,7 +224,7 @@ def register(size: tuple[int, ...]) -> Question:
 
 QUESTIONS: dict[str, dict[str, Question]] = {
     "reconstruct": {name: reconstruct(operator) for name, operator in PROBLEMS.items()},
-    "segment": {f"{dims}D, {code}": segment(dims, code) for dims in (2, 3) for code in CODES},
+    "segment": {f"{dims}D, {code}": segment(dims, code) for dims in (2, 3) for code in CODES} | {"vessels": vessels()},
     "anomaly": {state: anomaly(state) for state in ("healthy", "diseased")},
     "register": {f"{len(size)}D": register(size) for size in ((12, 10), (7, 8, 9))},
 }

@@ -165,23 +165,25 @@ def segment(
     quick: Quick = False,
     output: Json = None,
 ) -> None:
-    """Segmentation of the hippocampus: overlap, borders, calibration, and whether a method knows its failures."""
-    from .. import bench, bench_segment
+    """Segmentation of the hippocampus, or of vessels: overlap, borders, calibration, and whether a method knows its
+    failures."""
+    from .. import bench, bench_segment, bench_vessels
     from ..job import notices
     from ..models import load
 
     _parent(output)
     loaded = load(model, device)
+    kind = bench_vessels if "darl" in loaded.card.recipes else bench_segment
     rows: list[Row] = []
     with notices(lambda _: None):  # the same for every crop
-        for row in bench_segment.compare(data, loaded, quick=quick, say=console.tell, split=split, only=method or ()):
+        for row in kind.compare(data, loaded, quick=quick, say=console.tell, split=split, only=method or ()):
             rows.append(row)
             if output:
-                _write(bench.report("segment", loaded, rows, bench_segment.bars(rows)), output)
+                _write(bench.report("segment", loaded, rows, kind.bars(rows)), output)
     for case in dict.fromkeys(row["case"] for row in rows):
         console.out.print()
-        _show([row for row in rows if row["case"] == case], bench_segment.COLUMNS, case)
-    _finish("segment", bench.report("segment", loaded, rows, bench_segment.bars(rows)), output)
+        _show([row for row in rows if row["case"] == case], kind.COLUMNS, case)
+    _finish("segment", bench.report("segment", loaded, rows, kind.bars(rows)), output)
 
 
 def _parent(output: Path | None) -> None:

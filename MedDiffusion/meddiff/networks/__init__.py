@@ -10,6 +10,7 @@ from torch import nn
 from ..errors import BadModel, choose
 from .autoencoder import autoencoder_kl, vqvae
 from .classifier import NoisedClassifier
+from .darl import darl
 from .medsegdiff import medsegdiff
 from .segmenter import mask_denoiser, one_pass
 from .unet import diffusion_unet
@@ -22,6 +23,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mask-denoiser": mask_denoiser,
     "one-pass-unet": one_pass,
     "medsegdiff": medsegdiff,
+    "darl": darl,
 }
 
 

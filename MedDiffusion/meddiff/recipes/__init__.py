@@ -5,4 +5,5 @@ from . import anomaly as anomaly  # isort: skip
 from . import anomaly_resampled as anomaly_resampled  # isort: skip
 from . import anomaly_simple as anomaly_simple  # isort: skip
 from . import segment as segment  # isort: skip
+from . import vessels as vessels  # isort: skip
 from . import register as register  # isort: skip

@@ -37,7 +37,8 @@ class Pictured:
     """What is to be segmented: the image (B, I, *spatial) in network units, once for every member, the number of each
     member (B,), how the classes are coded, and perhaps a `first` guess of their probabilities (1 or B, K, *spatial).
 
-    `one_pass` makes logits (B, K, *spatial) of images, `coarse` those of the map beside a MedSegDiff network.
+    `one_pass` makes logits (B, K, *spatial) of images, `coarse` those of the map beside a MedSegDiff network, `reader`
+    those of the one segment (B, 1, *spatial) of noisy images and the noise in them.
     """
 
     image: Tensor
@@ -47,6 +48,7 @@ class Pictured:
     first: Tensor | None = None
     one_pass: Callable[[Tensor], Tensor] | None = None
     coarse: Callable[[Tensor], Tensor] | None = None
+    reader: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def blank(self) -> Tensor:

@@ -12,6 +12,7 @@ from ..errors import BadInput
 from ..models import save
 from ..networks import build
 from ..store import ModelFolder
+from .adversaries import shipped
 from .fit import averaged_weights
 from .latent import Halves, split
 from .plan import PLANS, Course, read_course
@@ -26,7 +27,7 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
     plan = read_course(run["plan"])
     about = _about(plan.id)
     network = build(plan.network["name"], plan.network["arguments"])
-    halves = split(plan, weights) if plan.autoencoder else Halves(weights)
+    halves = split(plan, weights) if plan.autoencoder else Halves(shipped(weights, network))
     card = Card.model_validate(
         {
             **about,

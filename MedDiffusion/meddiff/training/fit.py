@@ -95,8 +95,7 @@ def _start(lesson: Lesson, checkpoint: Path, device: torch.device) -> _State:
     plan = lesson.plan
     torch.manual_seed(plan.seed)
     network = channels_last(lesson.build().to(device))
-    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learnt, plan.training.learning_rate, (0.9, 0.99), weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(lesson.groups(network), plan.training.learning_rate, (0.9, 0.99), weight_decay=1e-3)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = _State(network, average, optimiser)
     if checkpoint.is_file():
@@ -127,7 +126,8 @@ def _train_step(
         loss = lesson.loss(state.network, state.step, device)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+    for group in state.optimiser.param_groups:
+        nn.utils.clip_grad_norm_(group["params"], 1.0)
     state.optimiser.step()
     _update_average(state, plan.training.ema)
     return float(loss.detach())
@@ -136,7 +136,8 @@ def _train_step(
 def _set_rate(optimiser: torch.optim.Optimizer, plan: Course, step: int, done: float) -> None:
     warm = min(1.0, (step + 1) / max(plan.training.warmup, 1))
     for group in optimiser.param_groups:
-        group["lr"] = plan.training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+        share = group.get("share", 1.0)
+        group["lr"] = share * plan.training.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @torch.no_grad()

@@ -12,10 +12,11 @@ from ..errors import BadInput, choose
 from .cases import CaseCache, prepare_cases
 from .latent import AutoencoderLesson, LatentLesson
 from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
-from .plan import Plan, SegmentPlan
+from .plan import AnyPlan, SegmentPlan, VesselPlan
 from .prepare import prepare as prepare_slices
 from .segment import MedSegDiffLesson, SegmenterLesson, UNetLesson
 from .slices import SliceCache
+from .vessels import VesselCache, VesselLesson, prepare_frames
 
 LESSONS: dict[str, Callable[[SliceCache], Lesson]] = {
     "prior": PriorLesson,
@@ -33,10 +34,12 @@ SEGMENTERS: dict[str, Callable[[CaseCache], Lesson]] = {
 }
 
 
-def prepare(plan: Plan | SegmentPlan, data: Path, cache: Path, say: Callable[[str], None]) -> str:
+def prepare(plan: AnyPlan, data: Path, cache: Path, say: Callable[[str], None]) -> str:
     """Write the cache file of a plan from the train split; returns what is in it, in words. Raises BadInput."""
     if isinstance(plan, SegmentPlan):
         return f"{prepare_cases(plan, data, cache, say)} cases"
+    if isinstance(plan, VesselPlan):
+        return f"{prepare_frames(plan, data, cache, say)} frames"
     return f"{prepare_slices(plan, data, cache, say)} slices"
 
 
@@ -45,6 +48,8 @@ def lesson(cache: Path) -> Lesson:
     kind = _kind(cache)
     if kind in SEGMENTERS:
         return SEGMENTERS[kind](CaseCache(cache))
+    if kind == "darl":
+        return VesselLesson(VesselCache(cache))
     return LESSONS[choose(kind, LESSONS, "kind of plan")](SliceCache(cache))
 
 

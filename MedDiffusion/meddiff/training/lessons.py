@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,10 @@ class Lesson(Protocol):
         """The untrained network; random weights come from torch's global generator, which `fit` seeds."""
         ...
 
+    def groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """What of it is learnt, in groups as an optimiser of torch takes them; `share` is a relative learning rate."""
+        ...
+
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         """The loss of batch number `step`, on `device`."""
         ...
@@ -56,6 +60,9 @@ class Planned:
         if self.plan.start_from:
             start_from(network, self.plan)
         return network
+
+    def groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        return [{"params": [parameter for parameter in network.parameters() if parameter.requires_grad]}]
 
 
 class Slices(Planned):

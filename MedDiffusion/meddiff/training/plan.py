@@ -153,7 +153,55 @@ class SegmentPlan(Course):
     training: FitCrops
 
 
-def read_plan(name_or_path: str) -> Plan | SegmentPlan:
+class Frames(_Strict):
+    """Some 2D frames: image files (a pattern below the data folder), or so many phantoms, and how often they are
+    drawn."""
+
+    files: str = ""
+    phantoms: int = Field(0, ge=0)
+    weight: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Frames:
+        if bool(self.files) == bool(self.phantoms):
+            raise ValueError("either files or a number of phantoms")
+        return self
+
+
+class FitVessels(Optimisation):
+    """How crops are drawn, how much of the noise schedule is learnt, and what the losses weigh (Kim 2023, eq. 11)."""
+
+    crop: tuple[int, int]  # pixels (Y, X)
+    reach: float = Field(0.1, gt=0, le=1)  # fraction of the schedule
+    cycle_weight: float = Field(5.0, ge=0)
+    mask_weight: float = Field(0.2, ge=0)  # of the critic of masks
+    image_weight: float = Field(0.2, ge=0)  # of the critic of images
+    contrast: tuple[float, float] = (0.2, 1.4)  # least and largest relative amount of contrast agent that is drawn
+    mixing: float = Field(0.3, ge=0)  # how unevenly: standard deviation of its logarithm
+    critic_widths: tuple[int, ...] = (32, 64, 96)
+    critic_rate: float = Field(1.0, gt=0)  # learning rate of the critics, relative
+    gamma: float = 0.1
+    gain: float = 0.1
+
+
+class VesselPlan(Course):
+    """A model that finds vessels and never sees a label: angiograms, frames without contrast agent, of whomever, and
+    fractal masks."""
+
+    kind: Literal["darl"]
+    spacing_mm: tuple[float, float]
+    segments: tuple[str] = ("Vessel",)
+    angiograms: tuple[Frames, ...] = Field(min_length=1)
+    backgrounds: tuple[Frames, ...] = Field(min_length=1)
+    masks: int = Field(gt=0)  # fractals to draw
+    size: tuple[int, int] = (128, 128)  # pixels (Y, X) of what is drawn
+    training: FitVessels
+
+
+AnyPlan = Plan | SegmentPlan | VesselPlan
+
+
+def read_plan(name_or_path: str) -> AnyPlan:
     """A plan of this package by its name, or a JSON file; raises BadInput for anything else or unknown keys."""
     path = Path(name_or_path)
     if path.suffix != ".json":
@@ -161,7 +209,8 @@ def read_plan(name_or_path: str) -> Plan | SegmentPlan:
     try:
         told = json.loads(path.read_text())
         kind = told.get("kind") if isinstance(told, dict) else None
-        return (SegmentPlan if kind in SEGMENTERS else Plan).model_validate(told)
+        made = SegmentPlan if kind in SEGMENTERS else VesselPlan if kind == "darl" else Plan
+        return made.model_validate(told)
     except OSError as error:
         raise BadInput(f"cannot read the plan {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:

@@ -19,7 +19,7 @@ from ..lesions import bright_lesions, fill, white_matter
 from ..splits import files_of
 from ..tiling import slices
 from ..volume import canonical, read, require_usable
-from .plan import Plan, SegmentPlan, Source
+from .plan import AnyPlan, Plan, SegmentPlan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
 
@@ -70,7 +70,7 @@ def write_cache(
     cache: Path,
     tensors: Mapping[str, torch.Tensor],
     rows: Sequence[Mapping[str, object]],
-    plan: Plan | SegmentPlan,
+    plan: AnyPlan,
     split: str,
 ) -> None:
     """The cache file of a plan: tensors, and as its metadata the plan, a row for each image, and the split."""
