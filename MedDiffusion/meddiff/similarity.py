@@ -13,18 +13,22 @@ FLAT = 1e-4  # variance below which a neighbourhood has nothing to compare, in n
 
 
 def box(x: Tensor, width: int) -> Tensor:
-    """Means over cubes of `width` voxels, an odd number; the edge counts what there is."""
-    pool = functional.avg_pool3d if x.ndim == 5 else functional.avg_pool2d
-    return pool(x, width, 1, width // 2, count_include_pad=False)
+    """Means over cubes of `width` voxels, an odd number; the edge counts what there is. Differences of running sums,
+    axis by axis, so that wide windows take no longer than narrow ones."""
+    for axis in range(2, x.ndim):
+        n, places = x.shape[axis], torch.arange(x.shape[axis], device=x.device)
+        sums = functional.pad(x.cumsum(axis), [0, 0] * (x.ndim - 1 - axis) + [1, 0])
+        last, first = (places + width // 2 + 1).clamp_max(n), (places - width // 2).clamp_min(0)
+        count = (last - first).to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1 - axis))
+        x = (sums.index_select(axis, last) - sums.index_select(axis, first)) / count
+    return x
 
 
 def lncc(a: Tensor, b: Tensor, width: int = 5) -> Tensor:
     """1 - the mean squared local correlation of two images (B, C, *spatial) in windows of `width` (Avants 2008)."""
-    mean_a, mean_b = box(a, width), box(b, width)
-    cross = box(a * b, width) - mean_a * mean_b
-    var_a = (box(a * a, width) - mean_a**2).clamp_min(0)
-    var_b = (box(b * b, width) - mean_b**2).clamp_min(0)
-    return 1 - (cross**2 / ((var_a + FLAT) * (var_b + FLAT))).mean()
+    mean_a, mean_b, square_a, square_b, product = box(torch.cat([a, b, a * a, b * b, a * b], 1), width).chunk(5, 1)
+    var_a, var_b = ((m2 - m * m).clamp_min(0) + FLAT for m, m2 in ((mean_a, square_a), (mean_b, square_b)))
+    return 1 - ((product - mean_a * mean_b) ** 2 / (var_a * var_b)).mean()
 
 
 @cache

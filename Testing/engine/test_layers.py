@@ -19,6 +19,7 @@ LAYERS = [
     ["levels", "convert", "codes"],
     ["prior", "masks", "operators", "multicoil", "coils", "noises", "simplex"],
     [
+        "affine",
         "warp",
         "volume",
         "intensity",
