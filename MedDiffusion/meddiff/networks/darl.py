@@ -123,6 +123,7 @@ def darl(
     widths: Sequence[int] = (32, 48, 64),
     generator_widths: Sequence[int] = (32, 48, 64),
     groups: int = 8,
+    head_channels: int = 32,
     patch: int = 2,
     spade: bool = False,
     hidden: int = 16,
@@ -131,5 +132,5 @@ def darl(
     than vessels and background."""
     if classes != 2:
         raise ValueError(f"{classes} classes; expected 2, vessels and background")
-    unet = diffusion_unet(widths=tuple(widths), blocks=1, groups=groups, patch=patch)
+    unet = diffusion_unet(widths=tuple(widths), blocks=1, groups=groups, head_channels=head_channels, patch=patch)
     return Darl(unet, Generator(2, widths=generator_widths, patch=patch, spade=spade, hidden=hidden))
