@@ -21,6 +21,7 @@ from .metrics import dice
 from .models import Model
 from .noises import seed_of
 from .overlap import calibration_error, hd95
+from .reconstruction import Preset
 from .sampling import drain
 from .segmentation import segment
 from .vesselness import tuned
@@ -28,6 +29,7 @@ from .volume import IDENTITY, Volume
 
 SIZE, COUNT, QUICK, TUNING = (128, 128), 60, 12, 30  # pixels; test phantoms, those of a quick run, and train phantoms
 BAR = 0.6
+WAYS: tuple[tuple[int, Preset], ...] = ((1, "fast"), (8, "balanced"))  # samples: one pass, as in the paper, or several
 COLUMNS = {"samples": "{:.0f}", "calls": "{:.0f}", "dice": "{:.4f}", "precision": "{:.3f}", "recall": "{:.3f}"}
 COLUMNS |= {"hd95_mm": "{:.2f}", "worst_dice": "{:.3f}", "ece": "{:.4f}", "seconds": "{:.3f}"}
 
@@ -46,17 +48,18 @@ def compare(
     cases = phantoms(split, QUICK if quick else COUNT)
     spacing = (model.card.spacing_mm[0], model.card.spacing_mm[1], 1.0)
 
-    def darl(samples: int) -> Answer:
+    def darl(samples: int, preset: Preset) -> Answer:
         def answer(case: Angiogram) -> tuple[NDArray[np.bool_], NDArray[np.floating], int]:
             volume = Volume(case.image[None], spacing, (0.0, 0.0, 0.0), IDENTITY)
-            found = drain(segment(volume, model, method="darl", samples=samples))
+            found = drain(segment(volume, model, method="darl", samples=samples, preset=preset))
             return found.labels.array[0] > 0, found.probability.array[0], found.calls
 
         return answer
 
     if not only or "darl" in only:
-        for samples in (1, 8):
-            yield measure("darl", cases, darl(samples), spacing, split, say) | {"samples": samples}
+        for samples, preset in WAYS:
+            row = measure("darl", cases, darl(samples, preset), spacing, split, say)
+            yield row | {"samples": samples, "preset": preset}
     if not only or "frangi" in only:
         best = tuned((case.image, case.vessels) for case in phantoms("train", QUICK if quick else TUNING))
         say(f"Frangi's filter: scales {best.scales}, beta {best.beta}, threshold {best.threshold}")

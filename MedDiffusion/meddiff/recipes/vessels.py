@@ -27,7 +27,7 @@ from .segment import TASK, Pictured
     needs="a model of vessels that was trained so",
     part="reader",
     calls=((1,),),
-    presets={"fast": {}, "balanced": {}, "best": {}},
+    presets={"fast": {"level": 0.0}, "balanced": {"level": 0.02}, "best": {"level": 0.02}},
 )
 def darl(
     prior: Prior,
