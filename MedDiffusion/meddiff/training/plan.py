@@ -176,6 +176,7 @@ class FitVessels(Optimisation):
     cycle_weight: float = Field(5.0, ge=0)
     mask_weight: float = Field(0.2, ge=0)  # of the critic of masks
     image_weight: float = Field(0.2, ge=0)  # of the critic of images
+    blank: float = Field(0.15, ge=0, lt=1)  # share of masks without any vessel: most of a large frame has none
     contrast: tuple[float, float] = (0.2, 1.4)  # least and largest relative amount of contrast agent that is drawn
     mixing: float = Field(0.3, ge=0)  # how unevenly: standard deviation of its logarithm
     critic_widths: tuple[int, ...] = (32, 64, 96)

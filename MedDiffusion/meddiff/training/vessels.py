@@ -137,7 +137,9 @@ class VesselCache:
         angiograms, backgrounds = (
             torch.stack([self._recoloured(self._drawn(kind, g), g) for _ in range(size)]) for kind in KINDS
         )
+        blank = torch.rand(size, generator=g) < fit.blank
         masks = torch.stack([self._crop(self._masks, g) for _ in range(size)])
+        masks = torch.where(blank.reshape(-1, 1, 1, 1), 0, masks)
         contrast = torch.stack([self._contrast(g) for _ in range(size)])
         uniform = stratified(size, g), stratified(size, g)
         return VesselBatch(angiograms, backgrounds, masks, uniform, contrast)
