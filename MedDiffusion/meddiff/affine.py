@@ -14,7 +14,7 @@ from .similarity import lncc
 from .warp import identity, warp
 
 RATE, STIFFNESS, WINDOW = 0.015, 0.02, 5
-PULL = 20.0  # voxels of shift for one unit of the matrix: about the radius of what is registered
+FEWEST = 4  # cubes along an axis
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class Affine:
 
     matrix: Tensor  # (D, D)
     shift: Tensor  # (D,) voxels
+
+    def after(self, inner: Affine) -> Affine:
+        """The map that is `inner` first and then this one."""
+        return Affine(self.matrix @ inner.matrix, self.matrix @ inner.shift + self.shift)
 
     def field(self, size: Sequence[int], moving: Sequence[int]) -> Tensor:
         """The displacements (1, D, *size) that `warp` moves an image of the size `moving` with."""
@@ -38,26 +42,44 @@ class Affine:
         return turned + (self.shift + other).reshape(shape)
 
 
-def fit_affine(moving: Tensor, fixed: Tensor, steps: int = 80, step: int = 2) -> Affine:
-    """The affine map from `fixed` (1, 1, *spatial) to `moving` (1, 1, *spatial), voxels of one size, whose centres lie
-    on each other, by local correlation of means over cubes of `step` voxels: Adam on the logarithm of the matrix and
-    the shift, from the identity. Raises BadInput for images with too few voxels."""
+def fit_affine(
+    moving: Tensor,
+    fixed: Tensor,
+    steps: int = 80,
+    step: int = 2,
+    *,
+    start: Affine | None = None,
+    rigid: bool = False,
+) -> Affine:
+    """The affine (or rigid) map from `fixed` (1, C, *spatial) to `moving` (1, C, *spatial) by local correlation of
+    means over cubes of `step` voxels: Adam on the logarithm of a matrix and a shift that come before `start`.
+
+    Without a start both have voxels of one size, and their centres lie on each other. Raises BadInput for images with
+    too few voxels.
+    """
     dims = fixed.ndim - 2
-    if min(*fixed.shape[2:], *moving.shape[2:]) < 4 * step:
+    if min(*fixed.shape[2:], *moving.shape[2:]) < FEWEST * step:
         raise BadInput(f"images of {tuple(fixed.shape[2:])} and {tuple(moving.shape[2:])} voxels came; expected more")
     pool = functional.avg_pool3d if dims == 3 else functional.avg_pool2d
     low, aim = (pool(x.float(), step) for x in (moving, fixed))
     here = identity(aim)
     log = torch.zeros(dims, dims, device=aim.device, requires_grad=True)
     shift = torch.zeros(dims, device=aim.device, requires_grad=True)
-    optimiser = torch.optim.Adam([{"params": [log], "lr": RATE}, {"params": [shift], "lr": RATE * PULL}])
+    radius = sum(fixed.shape[2:]) / (2 * dims)  # voxels of shift for one unit of the matrix
+    optimiser = torch.optim.Adam([{"params": [log], "lr": RATE}, {"params": [shift], "lr": RATE * radius}])
     decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.1, steps)
+
+    def now() -> Affine:
+        change = Affine(torch.matrix_exp((log - log.T) / 2 if rigid else log), shift)
+        return change if start is None else start.after(change)
+
     with torch.enable_grad():
         for _ in range(steps):
-            there = Affine(torch.matrix_exp(log), shift).places(fixed.shape[2:], moving.shape[2:], step)
+            there = now().places(fixed.shape[2:], moving.shape[2:], step)
             loss = lncc(warp(low, (there - (step - 1) / 2) / step - here), aim, WINDOW) + STIFFNESS * log.square().sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             decay.step()
-    return Affine(torch.matrix_exp(log.detach()), shift.detach())
+    found = now()
+    return Affine(found.matrix.detach(), found.shift.detach())

@@ -216,7 +216,8 @@ class Card(Part):
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)]
     intensity: Json
     network: Named
-    predicts: Literal["x0", "eps", "v", "score", "image", "label"]  # the last two in one pass: an image, or logits
+    # the last three in one pass: an image, logits, or a velocity
+    predicts: Literal["x0", "eps", "v", "score", "image", "label", "velocity"]
     schedule: Named | None
     latent: Latent | None = None
     labels: Labels | None = None
@@ -236,7 +237,7 @@ class Card(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Card:
-        if self.schedule is None and self.predicts not in ("image", "label"):
+        if self.schedule is None and self.predicts not in ("image", "label", "velocity"):
             raise ValueError(f"a schedule, since the network predicts {self.predicts}")
         return self
 

@@ -40,6 +40,8 @@ def test_the_field_is_the_map(size: tuple[int, ...]) -> None:
     back = Affine(there.matrix.inverse(), -there.matrix.inverse() @ there.shift)
     inner = compose(there.field(size, size), back.field(size, size))[(..., *(slice(4, n - 4) for n in size))]
     assert inner.abs().max() < 1e-4
+    torch.testing.assert_close(there.after(back).field(size, size), torch.zeros(1, len(size), *size), atol=1e-5, rtol=0)
+    torch.testing.assert_close(there.after(there).matrix, there.matrix @ there.matrix)
     same = Affine(torch.eye(len(size)), torch.zeros(len(size)))
     assert same.field(size, size).abs().max() == 0
     half = tuple(n // 2 for n in size)

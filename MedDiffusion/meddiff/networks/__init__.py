@@ -12,6 +12,7 @@ from .autoencoder import autoencoder_kl, vqvae
 from .classifier import NoisedClassifier
 from .darl import darl
 from .medsegdiff import medsegdiff
+from .morpher import morpher, one_pass_morpher
 from .segmenter import mask_denoiser, one_pass
 from .unet import diffusion_unet
 
@@ -23,6 +24,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mask-denoiser": mask_denoiser,
     "one-pass-unet": one_pass,
     "medsegdiff": medsegdiff,
+    "morpher": morpher,
+    "one-pass-morpher": one_pass_morpher,
     "darl": darl,
 }
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,15 +19,22 @@ from ..noises import seed_of
 from ..volume import Volume, canonical, read, require_usable, same_grid
 from .crops import place, recolour
 from .draws import stratified
-from .plan import Labelled, SegmentPlan
+from .plan import CasePlan, Labelled, SegmentPlan
 from .prepare import listed, require_some, write_cache
 
 
 def prepare_cases(
-    plan: SegmentPlan, data: Path, cache: Path, say: Callable[[str], None], *, split: str = "train"
+    plan: CasePlan,
+    data: Path,
+    cache: Path,
+    say: Callable[[str], None],
+    *,
+    split: str = "train",
+    more: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda _: {},
 ) -> int:
-    """Write `cache` (.safetensors: float16 images (C, Z, Y, X) and uint8 labels (Z, Y, X) of each case, JSON plan and
-    fingerprint); count cases. Only files whose split in `manifest.csv` is `split` are used. Raises BadInput."""
+    """Write `cache` (.safetensors: float16 images (C, Z, Y, X) and uint8 labels (Z, Y, X) of each case, what `more`
+    makes of them, JSON plan and fingerprint); count cases. Only files whose split in `manifest.csv` is `split` are
+    used. Raises BadInput."""
     tensors: dict[str, Tensor] = {}
     rows: list[dict[str, object]] = []
     for source in plan.images:
@@ -40,11 +47,11 @@ def prepare_cases(
             rows.append({"key": key, **about})
     require_some(rows, plan, data, split)
     say(f"{len(rows)} cases of {len(plan.segments)} segments")
-    write_cache(cache, tensors, rows, plan, split)
+    write_cache(cache, tensors | more(tensors), rows, plan, split)
     return len(rows)
 
 
-def read_case(plan: SegmentPlan, source: Labelled, path: Path, data: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_case(plan: CasePlan, source: Labelled, path: Path, data: Path) -> tuple[np.ndarray, np.ndarray]:
     """The channels of one case in network units (C, Z, Y, X), and its labels; raises BadInput."""
 
     def beside(pattern: str) -> Path:
@@ -63,7 +70,7 @@ def read_case(plan: SegmentPlan, source: Labelled, path: Path, data: Path) -> tu
     return stack.astype(np.float16), labels.array.astype(np.uint8)
 
 
-def _usable(plan: SegmentPlan, path: Path) -> Volume:
+def _usable(plan: CasePlan, path: Path) -> Volume:
     volume, _ = canonical(read(path))
     require_usable(volume, path.name)
     if not np.allclose(volume.spacing, plan.spacing_mm, rtol=0.15):
@@ -79,20 +86,30 @@ class CropBatch(NamedTuple):
     uniform: Tensor
 
 
-class CaseCache:
-    """The cases of one cache file, drawn in proportion to the plan's weights; `chosen` keeps some of them alone."""
+class CaseFile:
+    """The cases of one cache file, read as `kind` of plan; `chosen` keeps some of them alone."""
 
-    def __init__(self, path: Path, chosen: slice = slice(None)):
+    def __init__(self, path: Path, kind: type[CasePlan], chosen: slice = slice(None)):
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                self.plan = SegmentPlan.model_validate_json(metadata["plan"])
+                self.told = kind.model_validate_json(metadata["plan"])
                 self.rows = json.loads(metadata["images"])[chosen]
                 self.images = [file.get_tensor(f"images.{row['key']}").float() for row in self.rows]
                 self.labels = [file.get_tensor(f"labels.{row['key']}").long() for row in self.rows]
+                more = [name for name in file.keys() if name.split(".")[0] not in ("images", "labels")]  # noqa: SIM118
+                self.more = {name: file.get_tensor(name) for name in more}
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
-        self._weights = torch.tensor([float(row["weight"]) for row in self.rows])
+        self.weights = torch.tensor([float(row["weight"]) for row in self.rows])
+
+
+class CaseCache(CaseFile):
+    """Crops of cases, drawn in proportion to the plan's weights."""
+
+    def __init__(self, path: Path, chosen: slice = slice(None)):
+        super().__init__(path, SegmentPlan, chosen)
+        self.plan = cast(SegmentPlan, self.told)
 
     def batch(self, step: int, size: int | None = None) -> CropBatch:
         """Batch number `step` of random crops."""
@@ -100,7 +117,7 @@ class CaseCache:
         size = size or fit.batch
         g = torch.Generator().manual_seed(seed_of(self.plan.seed, "batch", step))
         pairs = []
-        for row in torch.multinomial(self._weights, size, replacement=True, generator=g).tolist():
+        for row in torch.multinomial(self.weights, size, replacement=True, generator=g).tolist():
             image, labels = place(self.images[row], self.labels[row], fit.crop, fit.augment, g)
             pairs.append((recolour(image, fit.augment, g), labels))
         images, labels = (torch.stack(each) for each in zip(*pairs, strict=True))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .plan import AugmentCrop
+from .plan import AugmentCrop, Pose
 
 
 def window(array: Tensor, size: Sequence[int], corner: Sequence[int], fill: float = 0.0) -> Tensor:
@@ -45,7 +45,7 @@ def _bend(
     image: Tensor, labels: Tensor, size: Sequence[int], corner: Sequence[int], change: AugmentCrop, g: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     axes = torch.meshgrid(*(torch.arange(n) - (n - 1) / 2 for n in size), indexing="ij")
-    position = torch.stack(axes[::-1], -1) @ _matrix(change, g).T  # x, y, z about the centre of the window
+    position = torch.stack(axes[::-1], -1) @ random_matrix(change, g).T  # x, y, z about the centre of the window
     centre = torch.tensor([c + (n - 1) / 2 for c, n in zip(corner, size, strict=True)][::-1])
     position = position + centre + change.shift * (2 * torch.rand(3, generator=g) - 1)
     if change.elastic:
@@ -58,7 +58,7 @@ def _bend(
     return image, marks.to(labels.dtype)
 
 
-def _matrix(change: AugmentCrop, g: torch.Generator) -> Tensor:
+def random_matrix(change: Pose, g: torch.Generator) -> Tensor:
     """Rotations about all three axes, scales and shears."""
     r = (2 * torch.rand(9, generator=g) - 1).tolist()
     out = torch.diag(torch.tensor([math.exp(change.scale * v) for v in r[:3]]))

@@ -12,7 +12,8 @@ from ..errors import BadInput, choose
 from .cases import CaseCache, prepare_cases
 from .latent import AutoencoderLesson, LatentLesson
 from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
-from .plan import AnyPlan, SegmentPlan, VesselPlan
+from .morph import MorphLesson, PairCache, VoxelMorphLesson, prepare_pairs
+from .plan import AnyPlan, PairPlan, SegmentPlan, VesselPlan
 from .prepare import prepare as prepare_slices
 from .segment import MedSegDiffLesson, SegmenterLesson, UNetLesson
 from .slices import SliceCache
@@ -34,10 +35,15 @@ SEGMENTERS: dict[str, Callable[[CaseCache], Lesson]] = {
 }
 
 
+MORPHERS: dict[str, Callable[[PairCache], Lesson]] = {"morph": MorphLesson, "voxelmorph": VoxelMorphLesson}
+
+
 def prepare(plan: AnyPlan, data: Path, cache: Path, say: Callable[[str], None]) -> str:
     """Write the cache file of a plan from the train split; returns what is in it, in words. Raises BadInput."""
     if isinstance(plan, SegmentPlan):
         return f"{prepare_cases(plan, data, cache, say)} cases"
+    if isinstance(plan, PairPlan):
+        return f"{prepare_pairs(plan, data, cache, say)} cases"
     if isinstance(plan, VesselPlan):
         return f"{prepare_frames(plan, data, cache, say)} frames"
     return f"{prepare_slices(plan, data, cache, say)} slices"
@@ -48,6 +54,8 @@ def lesson(cache: Path) -> Lesson:
     kind = _kind(cache)
     if kind in SEGMENTERS:
         return SEGMENTERS[kind](CaseCache(cache))
+    if kind in MORPHERS:
+        return MORPHERS[kind](PairCache(cache))
     if kind == "darl":
         return VesselLesson(VesselCache(cache))
     return LESSONS[choose(kind, LESSONS, "kind of plan")](SliceCache(cache))

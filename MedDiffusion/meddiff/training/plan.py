@@ -12,6 +12,7 @@ from ..errors import BadInput, choose
 
 PLANS = Path(__file__).parent / "plans"
 SEGMENTERS = ("segmenter", "unet", "medsegdiff")  # of SegmentPlan
+MORPHERS = ("morph", "voxelmorph")  # of PairPlan
 Kind = Literal["prior", "classifier", "denoiser", "autoencoder", "latent"]
 
 
@@ -108,15 +109,20 @@ class Plan(Course):
         return self
 
 
-class AugmentCrop(_Strict):
-    """Random changes that keep a crop plausible: probabilities, degrees, relative sizes, voxels, network units."""
+class Pose(_Strict):
+    """Random affine maps: degrees, relative sizes, voxels."""
 
-    flip: tuple[float, ...] = (0.0, 0.0, 0.5)  # (Z, Y, X): left and right may look alike, top and bottom do not
-    affine: float = 0.8
     rotate_degrees: float = 12.0
     scale: float = 0.12
     shear: float = 0.05
     shift: float = 2.0
+
+
+class AugmentCrop(Pose):
+    """Random changes that keep a crop plausible: probabilities, affine maps, voxels, network units."""
+
+    flip: tuple[float, ...] = (0.0, 0.0, 0.5)  # (Z, Y, X): left and right may look alike, top and bottom do not
+    affine: float = 0.8
     elastic: float = 1.5  # standard deviation of smooth displacements
     gamma: float = 0.3
     gain: float = 0.2
@@ -143,14 +149,38 @@ class Labelled(_Strict):
     weight: float = Field(1.0, gt=0)
 
 
-class SegmentPlan(Course):
-    """A model that segments: images and their label maps, in which 0 is background and k the k-th of `segments`."""
+class CasePlan(Course):
+    """A model of images and their label maps, in which 0 is background and k the k-th of `segments`."""
 
-    kind: Literal["segmenter", "unet", "medsegdiff"]
     spacing_mm: tuple[float, float, float]
     segments: tuple[str, ...] = Field(min_length=1)
     images: tuple[Labelled, ...] = Field(min_length=1)
+
+
+class SegmentPlan(CasePlan):
+    """A model that segments."""
+
+    kind: Literal["segmenter", "unet", "medsegdiff"]
     training: FitCrops
+
+
+class FitPairs(Optimisation):
+    """How pairs are drawn, and what the losses weigh; labels are looked at only where their Dice counts."""
+
+    crop: tuple[int, int, int]  # voxels (Z, Y, X)
+    window: int = Field(5, gt=1)  # voxels of the local correlation
+    smooth_weight: float = Field(0.05, ge=0)
+    dice_weight: float = Field(0.0, ge=0)
+    noise_weight: float = Field(0.05, ge=0)  # of the error of the noise: 1 / lambda of DiffuseMorph
+    pose: Pose = Pose(rotate_degrees=8.0, scale=0.08)  # of both images of a pair
+    apart: Pose = Pose(rotate_degrees=3.0, scale=0.03, shear=0.02, shift=0.7)  # what an affine registration leaves
+
+
+class PairPlan(CasePlan):
+    """A model that registers one case to another."""
+
+    kind: Literal["morph", "voxelmorph"]
+    training: FitPairs
 
 
 class Frames(_Strict):
@@ -199,7 +229,7 @@ class VesselPlan(Course):
     training: FitVessels
 
 
-AnyPlan = Plan | SegmentPlan | VesselPlan
+AnyPlan = Plan | SegmentPlan | PairPlan | VesselPlan
 
 
 def read_plan(name_or_path: str) -> AnyPlan:
@@ -210,8 +240,8 @@ def read_plan(name_or_path: str) -> AnyPlan:
     try:
         told = json.loads(path.read_text())
         kind = told.get("kind") if isinstance(told, dict) else None
-        made = SegmentPlan if kind in SEGMENTERS else VesselPlan if kind == "darl" else Plan
-        return made.model_validate(told)
+        kinds = {**dict.fromkeys(SEGMENTERS, SegmentPlan), **dict.fromkeys(MORPHERS, PairPlan), "darl": VesselPlan}
+        return kinds.get(str(kind), Plan).model_validate(told)
     except OSError as error:
         raise BadInput(f"cannot read the plan {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:
