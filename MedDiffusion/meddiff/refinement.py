@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from math import ceil, prod
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .levels import CLEAN
 from .sampling import Progress, Run
@@ -11,27 +15,42 @@ from .similarity import lncc
 from .warp import exponential, resized, roughness, warp
 
 RATE, WINDOW, SMOOTH, SQUARINGS = 0.1, 5, 0.05, 5
+BUDGET = 2**21  # voxels at which images are compared; larger ones are averaged to it
+
+Features = Callable[[Tensor], Tensor]  # an image (B, 1, *spatial) as what is compared (B, C, *spatial)
 
 
-def misalignment(v: Tensor, moving: Tensor, fixed: Tensor) -> Tensor:
-    """What is left of the difference after exp(v), and how rough v is."""
-    return lncc(warp(moving, exponential(v, SQUARINGS)), fixed, WINDOW) + SMOOTH * roughness(v)
+def compared_at(size: Sequence[int], budget: int = BUDGET) -> tuple[int, ...]:
+    """The grid on which images of `size` are compared: the whole one, or one of no more than `budget` voxels."""
+    ratio = max(1.0, (prod(size) / budget) ** (1 / len(size)))
+    return tuple(max(2, int(n / ratio)) for n in size)
 
 
-def refined(path: Tensor, moving: Tensor, fixed: Tensor, steps: int) -> Run[Tensor]:
-    """Velocities (B, F, D, *spatial) of a path whose last one was moved by `steps` of Adam on a half-size grid; the
-    others go along in proportion, so that the first stays the identity."""
-    last = path[:, -1]
-    half = [max(2, -(-n // 2)) for n in last.shape[2:]]
-    change = torch.zeros_like(resized(last, half)).requires_grad_()
-    optimiser = torch.optim.Adam([change], RATE)
+def refined(
+    path: Tensor, moving: Tensor, fixed: Tensor, steps: int, *, features: Features | None = None, budget: int = BUDGET
+) -> Run[Tensor]:
+    """Velocities (B, F, D, *spatial) of a path whose last one was moved by `steps` of Adam; the others go along in
+    proportion, so that the first stays the identity.
+
+    The velocity lives on a grid of half the size of that on which the images are compared.
+    """
+    if not steps:
+        return path
+    size = compared_at(fixed.shape[2:], budget)
+    m, f = (functional.interpolate(x, size, mode="area") for x in (moving, fixed))
+    if features is not None:
+        m, f = features(m), features(f)
+    start = resized(path[:, -1], [max(2, ceil(n / 2)) for n in size])
+    v = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([v], RATE)
     for step in range(steps):
         with torch.enable_grad():
-            loss = len(last) * misalignment(last + resized(change, last.shape[2:]), moving, fixed)  # each pair its own
+            moved = warp(m, resized(exponential(v, SQUARINGS), size))
+            loss = len(v) * (lncc(moved, f, WINDOW) + SMOOTH * roughness(v))  # each pair its own
             optimiser.zero_grad()
             loss.backward()
         optimiser.step()
         yield Progress(step + 1, steps, CLEAN, None)
     eta = torch.linspace(0, 1, path.shape[1], device=path.device, dtype=path.dtype)
-    whole = resized(change.detach(), last.shape[2:])
-    return path + eta.reshape(1, -1, *(1,) * (path.ndim - 2)) * whole[:, None] if steps else path
+    change = resized(v.detach() - start, path.shape[3:])
+    return path + eta.reshape(1, -1, *(1,) * (path.ndim - 2)) * change[:, None]

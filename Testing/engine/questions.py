@@ -40,9 +40,11 @@ class Question:
     fits: Callable[[Recipe, Any, Tensor], bool]
     conditions: Callable[[Any], list[Condition | None]]  # what a network may be told
     single: Callable[[Any], Any]  # the data in single precision
-    apart: float  # at least so far is one sample from the next, somewhere; 0 where nothing is left to chance
+    apart: float  # at least so far is one sample from the next, somewhere
     settings: Mapping[str, Any]  # for a run of a moment, where a method has them
     given: Mapping[str, Any] = field(default_factory=dict)  # to the recipe, beside its settings
+    certain: frozenset[str] = frozenset()  # the methods that leave nothing to chance
+    retelling: frozenset[str] = frozenset()  # the methods that tell the network of what they have drawn, too
     asks: Callable[[Recipe], bool] = lambda method: True
 
     def small(self, method: Recipe) -> dict[str, Any]:
@@ -217,8 +219,10 @@ def register(size: tuple[int, ...]) -> Question:
         fits=lambda method, data, v: not v[:, 0].any() and bool(v[:, 1].any()),
         conditions=lambda data: [data.condition],
         single=lambda data: replace(data, moving=data.moving.float(), fixed=data.fixed.float()),
-        apart=0.0,
-        settings={"frames": 3, "refine": 2},
+        apart=1e-3,
+        settings={"frames": 3, "refine": 2, "steps": 3},
+        certain=frozenset({"diffusemorph", "ddm-4d", "voxelmorph"}),
+        retelling=frozenset({"diffusemorph-synthetic"}),
     )
 
 

@@ -7,8 +7,8 @@ one is the registration. Moving images are on the grid of the fixed ones, affine
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -18,9 +18,10 @@ from torch import Tensor
 from ..levels import CLEAN
 from ..noises import Noise
 from ..prior import Condition, Prior
-from ..refinement import refined
+from ..refinement import Features, refined
 from ..registry import Between, recipe
-from ..sampling import Progress, Run, stage
+from ..sampling import Progress, Run, diffuse, sample, stage
+from ..solvers import SOLVERS
 
 TASK = "register"
 
@@ -31,16 +32,40 @@ Refine = Annotated[int, Between(0, 500, "steps of optimisation of this pair alon
 @dataclass(frozen=True)
 class Pair:
     """Images in network units (B, 1, *spatial) on one grid, affinely aligned, and `deform`, which makes velocities
-    (B, D, *spatial) of the moving image and another one: a latent of the diffusion network, or the fixed image."""
+    (B, D, *spatial) of the moving image and another one: a latent of the diffusion network, or the fixed image.
+
+    Refinement compares the `features` of both images, if any, in place of the images.
+    """
 
     moving: Tensor
     fixed: Tensor
     deform: Callable[[Tensor, Tensor], Tensor]
+    features: Features | None = None
 
     @cached_property
     def condition(self) -> Condition:
         """Both images, beside the noisy one."""
         return Condition(concat=torch.cat([self.moving, self.fixed], 1))
+
+    def along(self, velocities: Sequence[Tensor], refine: int) -> Run[Tensor]:
+        """A path from the identity over the `velocities` of eta > 0, the last one refined."""
+        path = torch.stack([torch.zeros_like(velocities[0]), *velocities], 1)
+        return refined(path, self.moving, self.fixed, refine, features=self.features)
+
+
+def _deformed(prior: Prior, data: Pair, frames: int, refine: int) -> Run[Tensor]:
+    """v_eta = eta M(m, eta c) with c = G(m, f, f, t = 0): zero at eta = 0, whatever the biases of M, where the
+    published M(m, eta c) leaves what M makes of nothing."""
+    level, of, path = prior.schedule.levels[0], frames + refine, list[Tensor]()
+    with torch.no_grad():
+        latent = prior.network(data.fixed, level.time, data.condition)
+    yield Progress(1, of, CLEAN, None)
+    for k in range(1, frames):
+        eta = k / (frames - 1)
+        with torch.no_grad():
+            path.append(eta * data.deform(data.moving, eta * latent))
+        yield Progress(k + 1, of, CLEAN, None)
+    return (yield from stage(data.along(path, refine), frames, of))
 
 
 @recipe(
@@ -62,19 +87,66 @@ def diffusemorph(
     frames: Frames = 7,
     refine: Refine = 0,
 ) -> Run[Tensor]:
-    """DiffuseMorph (Kim 2022, algorithm 1): v_eta = eta M(m, eta eps), eps = G(m, f, f, t = 0), so v_0 = 0 whatever
-    the biases of M."""
-    level, of = prior.schedule.levels[0], frames + refine
-    with torch.no_grad():
-        latent = prior.network(data.fixed, level.time, data.condition)
-    yield Progress(1, of, CLEAN, None)
-    path = [torch.zeros_like(data.fixed).repeat(1, data.fixed.ndim - 2, *(1,) * (data.fixed.ndim - 2))]
-    for k in range(1, frames):
-        eta = k / (frames - 1)
-        with torch.no_grad():
-            path.append(eta * data.deform(data.moving, eta * latent))
-        yield Progress(k + 1, of, CLEAN, None)
-    return (yield from stage(refined(torch.stack(path, 1), data.moving, data.fixed, refine), frames, of))
+    """DiffuseMorph (Kim 2022, algorithm 1): one latent, a deformation for each eta."""
+    return (yield from _deformed(prior, data, frames, refine))
+
+
+@recipe(
+    "ddm-4d",
+    title="DDM 4D (the frames between two phases)",
+    task=TASK,
+    summary="Makes the frames between two phases of a series, as a continuous deformation of the first one.",
+    paper="Kim and Ye, MICCAI 2022, arXiv:2206.13295",
+    needs="a registration model of the anatomy, and two frames of one series",
+    calls=(("frames",),),
+    presets={"fast": {"frames": 4}, "balanced": {"frames": 10}, "best": {"frames": 20, "refine": 50}},
+)
+def ddm_4d(
+    prior: Prior,
+    data: Pair,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    frames: Frames = 10,
+    refine: Refine = 0,
+) -> Run[Tensor]:
+    """DDM (Kim 2022, sec. 2.3): the moving image is the first phase, the fixed one the last, the latent is scaled by
+    the time between them."""
+    return (yield from _deformed(prior, data, frames, refine))
+
+
+@recipe(
+    "diffusemorph-synthetic",
+    title="DiffuseMorph, algorithm 2 (synthetic images)",
+    task=TASK,
+    summary="Draws an image between the two from the noised moving image, and deforms the moving image to it.",
+    paper="Kim et al., ECCV 2022, arXiv:2112.05149",
+    needs="a registration model of the anatomy, and images that lie on each other but for what is to be found",
+    calls=(("steps",), ("frames",)),
+    presets={
+        "fast": {"steps": 5, "frames": 2},
+        "balanced": {"steps": 20, "frames": 7},
+        "best": {"steps": 100, "frames": 7},
+    },
+)
+def diffusemorph_synthetic(
+    prior: Prior,
+    data: Pair,
+    *,
+    noise: Noise,
+    cond: Condition | None = None,
+    steps: Annotated[int, Between(1, 1000, "network calls from the noised moving image")] = 20,
+    start: Annotated[float, Between(0.01, 1.0, "how much noise the moving image gets; less keeps more of it")] = 0.1,
+    frames: Frames = 7,
+    refine: Refine = 0,
+) -> Run[Tensor]:
+    """DiffuseMorph (Kim 2022, algorithm 2): ancestral steps from q(x_t | m) with both images as the condition; the
+    moving image is then registered to what was drawn, so that a deformation comes with it."""
+    path, of = prior.path(steps, start), steps + frames + refine
+    x = diffuse(data.moving, path[0], noise)
+    run = sample(prior, x, path, noise=noise, solver=SOLVERS["ancestral"](), cond=data.condition)
+    drawn = yield from stage(run, 0, of)
+    return (yield from stage(_deformed(prior, replace(data, fixed=drawn), frames, refine), steps, of))
 
 
 @recipe(
@@ -101,5 +173,5 @@ def voxelmorph(
     with torch.no_grad():
         v = data.deform(data.moving, data.fixed)
     yield Progress(1, 1 + refine, CLEAN, None)
-    path = torch.stack([k / (frames - 1) * v for k in range(frames)], 1)
-    return (yield from stage(refined(path, data.moving, data.fixed, refine), 1, 1 + refine))
+    path = [k / (frames - 1) * v for k in range(1, frames)]
+    return (yield from stage(data.along(path, refine), 1, 1 + refine))
