@@ -24,6 +24,7 @@ from .errors import BadInput, Notice, choose
 from .models import Loader, Model, load
 from .registry import find_recipe
 from .tasks import TASKS, Computed, OnProgress, ShouldStop
+from .vectors import Vectors, write_vectors
 from .volume import write
 
 WORDS = {str: "text", int: "a whole number", dict: "an object"}
@@ -187,7 +188,8 @@ def _write_all(made: Computed, provenance: Mapping[str, Any], folder: Path) -> d
             names = {name: f"{name}.nrrd" for name in made.volumes} | {name: f"{name}.csv" for name in made.tables}
             names["provenance"] = "provenance.json"
             for name, volume in made.volumes.items():
-                write(volume, Path(temporary, names[name]), {"provenance": json.dumps(provenance)})
+                file, about = Path(temporary, names[name]), {"provenance": json.dumps(provenance)}
+                write_vectors(volume, file, about) if isinstance(volume, Vectors) else write(volume, file, about)
             for name, table in made.tables.items():
                 with Path(temporary, names[name]).open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file, lineterminator="\n").writerows([table.columns, *table.rows])

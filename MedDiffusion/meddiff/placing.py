@@ -31,21 +31,21 @@ class Placed:
     slab: int
 
     @classmethod
-    def of(cls, volumes: Sequence[Volume], model: Model) -> Placed:
+    def of(cls, volumes: Sequence[Volume], model: Model, what: str = "the volume") -> Placed:
         """Raises BadInput for volumes that the model cannot use; Notices tell what was done, and what looks odd."""
         card = model.card
         if len(volumes) != len(card.channels):
             wanted = ", ".join(channel.name for channel in card.channels)
             raise BadInput(f"{len(volumes)} volume(s) came; {card.id} wants {len(card.channels)}: {wanted}")
         for volume in volumes:
-            require_usable(volume)
+            require_usable(volume, what)
             if np.iscomplexobj(volume.array):
-                raise BadInput("the volume is complex; expected a real one: take its magnitude first")
+                raise BadInput(f"{what} is complex; expected a real one: take its magnitude first")
         source, restore = canonical(volumes[0])
         dims = _number(model, "spatial_dims", 2)
-        grid = _working(source, card.spacing_mm, card.spacing_tolerance)
+        grid = _working(source, card.spacing_mm, card.spacing_tolerance, what)
         images = [_on(canonical(volume)[0], grid, k) for k, volume in enumerate(volumes)]
-        _check(images[0], model, dims)
+        _check(images[0], model, dims, what)
         scalings = tuple(model.intensity.fit(image.array) for image in images)
         channels = _number(model, "images", 1)
         return cls(source, restore, tuple(images), scalings, dims, max(channels // len(volumes), 1))
@@ -115,14 +115,14 @@ def _number(model: Model, argument: str, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _working(source: Volume, spacing: Sequence[float], tolerance: float) -> Volume:
+def _working(source: Volume, spacing: Sequence[float], tolerance: float, what: str) -> Volume:
     """The grid that the network works on: the source's own, or one of the spacing that it was trained at."""
     wanted = (*spacing, source.spacing[2])[:3]
     if all(1 / (1 + tolerance) <= s / w <= 1 + tolerance for s, w in zip(source.spacing, wanted, strict=True)):
         return source
     told = " x ".join(f"{s:g}" for s in source.spacing)
     aim = " x ".join(f"{s:g}" for s in wanted)
-    warnings.warn(f"the volume was resampled from {told} mm to {aim} mm for the model, and back", Notice, stacklevel=4)
+    warnings.warn(f"{what} was resampled from {told} mm to {aim} mm for the model, and back", Notice, stacklevel=4)
     return resample(source, wanted)
 
 
@@ -142,14 +142,12 @@ def _grown(volume: Volume) -> Volume:
     return Volume(np.pad(volume.array, 1, mode="edge"), volume.spacing, tuple(origin), volume.direction)
 
 
-def _check(image: Volume, model: Model, dims: int) -> None:
+def _check(image: Volume, model: Model, dims: int, what: str) -> None:
     """Raises BadInput for images in which there is nothing to see; a Notice tells of those that look unlike."""
     card, shape = model.card, image.shape
     if min(shape[3 - dims :]) < FEWEST:
         size = " x ".join(str(n) for n in shape[::-1])
-        raise BadInput(
-            f"the volume has {size} voxels at the model's spacing; expected {FEWEST} or more along each axis"
-        )
+        raise BadInput(f"{what} has {size} voxels at the model's spacing; expected {FEWEST} or more along each axis")
     odd = []
     if card.window and any(n > MUCH * w for n, w in zip(shape[3 - dims :], card.window, strict=True)):
         mm = " x ".join(f"{w * s:g}" for w, s in zip(card.window[::-1], image.spacing, strict=False))
@@ -161,4 +159,4 @@ def _check(image: Volume, model: Model, dims: int) -> None:
     if card.modality == "CT" and image.array.min() >= 0:
         odd.append("it has no negative values, as MR does not, and the model is for CT")
     for words in odd:
-        warnings.warn(f"the volume may not be what the model expects: {words}", Notice, stacklevel=4)
+        warnings.warn(f"{what} may not be what the model expects: {words}", Notice, stacklevel=4)

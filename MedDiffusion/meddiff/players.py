@@ -1,4 +1,4 @@
-"""What a recipe is given of a model that segments: its networks as functions, over windows of images of any size."""
+"""What a recipe is given of a model that segments or registers: its networks as functions, over windows of images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .devices import InPrecision
 from .models import Model
 from .networks.darl import Darl
 from .networks.medsegdiff import MedSegDiff
+from .networks.morpher import Morpher, OnePassMorpher
 from .prior import Network, Prior
 from .tiling import Index
 from .windows import Windowed, in_windows
@@ -20,7 +21,7 @@ Call = Callable[..., Tensor]
 
 def denoiser(model: Model) -> Prior | None:
     """The denoiser; None for a network of one pass."""
-    if model.card.predicts == "label":
+    if model.card.schedule is None:
         return None
     prior = model.prior
     return Prior(Windowed(prior.network, model.card.window), prior.schedule, prior.predicts)
@@ -43,6 +44,12 @@ def reader(model: Model) -> Call | None:
     """What reads vessels off images and the noise in them; None for other networks."""
     network = _bare(model)
     return _windowed(model, network.read) if isinstance(network, Darl) else None
+
+
+def deformer(model: Model) -> Call | None:
+    """What makes a velocity (B, D, *spatial) of a moving image and another one; None for other networks."""
+    network = _bare(model)
+    return _windowed(model, network.deform) if isinstance(network, Morpher | OnePassMorpher) else None
 
 
 def _bare(model: Model) -> Network | nn.Module:

@@ -11,6 +11,7 @@ from .errors import BadInput, choose
 from .models import Model
 from .registry import Parameter
 from .sampling import Progress
+from .vectors import Vectors
 from .volume import Volume
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Computed:
     A volume `x` becomes the file x.nrrd and a table `y` the file y.csv, so no two of them share a name.
     """
 
-    volumes: Mapping[str, Volume]
+    volumes: Mapping[str, Volume | Vectors]
     figures: dict[str, float]
     settings: dict[str, Any]
     megapixels: float

@@ -15,11 +15,12 @@ ENGINE = Path(__file__).parents[2] / "MedDiffusion" / "meddiff"
 # Lowest first; "networks.*" is every module of that package.
 LAYERS = [
     ["errors", "pipes", "stopping", "counting", "places"],
-    ["files", "domain", "splits", "cuts"],
+    ["files", "imagefiles", "domain", "splits", "cuts"],
     ["levels", "convert", "codes"],
     ["prior", "masks", "operators", "multicoil", "coils", "noises", "simplex"],
     [
         "affine",
+        "alignment",
         "warp",
         "volume",
         "intensity",
@@ -30,6 +31,7 @@ LAYERS = [
         "overlap",
         "presegment",
         "similarity",
+        "vectors",
         "vessels",
     ],
     ["solvers", "guides", "baselines", "vesselness", "angiograms"],
@@ -38,12 +40,13 @@ LAYERS = [
     ["recipes.*", "registry"],
     ["training.*"],
     ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded"],
-    ["brain_view", "detection", "placing", "players", "segmentation"],
+    ["brain_view", "detection", "facing", "placing", "players", "registration", "segmentation"],
     [
         "task_types",
         "task_reconstruct",
         "task_anomaly",
         "task_segment",
+        "task_register",
         "tasks",
         "job",
         "worker",

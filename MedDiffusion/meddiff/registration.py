@@ -1,0 +1,223 @@
+"""Registration of two volumes on any grids: one transform between the original ones, and the images on their way."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .alignment import ALIGN, Matrix, align, begin, correlation, frame, likeness, placed
+from .cuts import seen
+from .devices import memory
+from .errors import BadInput, Notice
+from .facing import Facing, astray
+from .models import Model
+from .noises import Gaussian, seed_of
+from .placing import Placed
+from .players import deformer, denoiser
+from .recipes.register import TASK, Pair
+from .reconstruction import Preset
+from .registry import OneOf, Recipe, find_recipe, parameters_of
+from .sampling import Run
+from .similarity import mind
+from .vectors import Vectors
+from .volume import Volume
+from .warp import SQUARINGS, exponential, jacobian_determinant, warp
+
+DEFORMATIONS = ("diffeomorphic", "free")
+SIMILARITIES = ("auto", "correlation", "mind")
+ALIKE = 0.3  # correlation of intensities after an affine map, below which two images look like different modalities
+SAME = "the same image came as fixed and as moving; expected two; choose another"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The moving image on the fixed grid, `frames` of its way there (eta from 0 to 1), and the whole transform: points
+    of the fixed image to points of the moving one, and back (None where it need not exist), mm; its affine part, and
+    what the headers (or a given transform) said before, as matrices (LPS mm); the Jacobian determinant.
+
+    `similarity` is the mean squared local correlation (0 to 1) before, after the affine map, and after all, `folds` the
+    percentage of voxels where the Jacobian is not above 0, `consistency_mm` how far there and back leads astray, and
+    `bent_mm` how far the deformation moves a point without the affine part, both means.
+    """
+
+    warped: Volume
+    frames: tuple[Volume, ...]
+    displacement: Vectors
+    inverse: Vectors | None
+    jacobian: Volume
+    affine: Matrix
+    before: Matrix
+    similarity: tuple[float, float, float]
+    folds: float
+    consistency_mm: float | None
+    bent_mm: float
+    calls: int = 0
+    megapixels: float = 0.0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def register(
+    moving: Volume,
+    fixed: Volume,
+    model: Model,
+    *,
+    method: str = "diffusemorph",
+    parameters: Mapping[str, Any] | None = None,
+    preset: Preset = "balanced",
+    align: Annotated[
+        str, OneOf(ALIGN, "what comes before the deformation; auto: affine, if nothing is given")
+    ] = "auto",
+    deformation: Annotated[str, OneOf(DEFORMATIONS, "can be undone, or need not be")] = "diffeomorphic",
+    similarity: Annotated[
+        str, OneOf(SIMILARITIES, "what is compared: intensities, or, across modalities, textures (MIND)")
+    ] = "auto",
+    seed: int = 0,
+    initial: Matrix | None = None,
+) -> Run[Registration]:
+    """Register `moving` to `fixed`; yields Progress. `initial` takes points of the fixed image to points of the moving
+    one (4x4, LPS mm). Raises BadInput."""
+    recipe = find_recipe(method, TASK)
+    settings = recipe.settings(parameters or {}, preset)
+    known = parameters_of(register)
+    told = {"align": align, "deformation": deformation, "similarity": similarity}
+    told = {name: known[name].check(value) for name, value in told.items()}
+    if told["align"] == "auto":
+        told["align"] = "none" if initial is not None or recipe.name == "ddm-4d" else "affine"
+    player = played(model, recipe)
+    _check_pair(moving, fixed)
+    sides = [Placed.of((v,), player, f"the {word} volume") for v, word in ((fixed, "fixed"), (moving, "moving"))]
+    _afford(fixed, sides[0].grid, settings)
+    images = [side.stack[None] for side in sides]
+    start, found, told["similarity"] = _aligned(sides, images, initial, told["align"], told["similarity"])
+    facing = Facing(sides[0], sides[1], found, fixed, moving)
+    before, on_grid = (placed(images[1], m, sides[0].grid, sides[1].grid) for m in (start, found))
+    features = mind if told["similarity"] == "mind" else None
+    pair = Pair(on_grid.to(player.device), images[0].to(player.device), _deform(player), features)
+    noise = Gaussian([seed_of(seed, 0)])
+    v: Tensor = yield from recipe.run(denoiser(player), pair, noise=noise, **settings)
+    v = v[0].float().cpu()
+    u, w = fields(v, told["deformation"] == "diffeomorphic")
+    calls = recipe.calls(settings)
+    pixels = seen(sides[0].grid.shape, player.card.window, player.card.shape_multiple)
+    after = warp(on_grid, u[-1:])
+    return Registration(
+        **finish(facing, u, w),
+        before=frame(sides[1].grid) @ start @ np.linalg.inv(frame(sides[0].grid)),
+        similarity=(likeness(before, images[0]), likeness(on_grid, images[0]), likeness(after, images[0])),
+        calls=calls,
+        megapixels=calls * pixels / 1e6,
+        settings={**settings, **told, "affine": np.round(facing.affine, 9).tolist()},
+    )
+
+
+def played(model: Model, recipe: Recipe) -> Model:
+    """The model whose networks a recipe runs: this one, or its companion of that part; raises BadInput."""
+    if recipe.part and recipe.part in model.card.companions:
+        return model.companion(recipe.part)
+    if deformer(model) is None:
+        raise BadInput(f"{model.card.id} registers nothing (its task is {model.card.task}); choose another model")
+    one_pass = model.card.schedule is None
+    if recipe.part and not one_pass:
+        return model.companion(recipe.part)  # which says that there is none
+    if one_pass and not recipe.part:
+        raise BadInput(f"{model.card.id} is a network of one pass; choose the method voxelmorph, or a diffusion model")
+    return model
+
+
+def fields(v: Tensor, diffeomorphic: bool) -> tuple[Tensor, Tensor | None]:
+    """Displacements (F, 3, Z, Y, X) of velocities, and the inverse (1, 3, Z, Y, X) of the last, if it has to exist."""
+    if not diffeomorphic:
+        return v, None
+    return torch.cat([exponential(each[None], SQUARINGS) for each in v]), exponential(-v[-1:], SQUARINGS)
+
+
+def finish(facing: Facing, u: Tensor, w: Tensor | None) -> dict[str, Any]:
+    """The volumes and figures of a `Registration`."""
+    volume = facing.moving_volume
+    outside = min(0.0, float(volume.array.min()))
+    frames, displacement = [], facing.there(None)
+    for each in u:
+        displacement = facing.there(each[None]) if bool(each.any()) else facing.there(None)
+        frames.append(displacement.resample(volume, outside=outside))
+    determinant = jacobian_determinant(torch.from_numpy(displacement.voxels)[None])[0].numpy()
+    spacing = torch.tensor(facing.fixed.grid.spacing[::-1]).reshape(1, 3, 1, 1, 1)
+    return {
+        "warped": frames[-1],
+        "frames": tuple(frames),
+        "displacement": displacement,
+        "inverse": None if w is None else facing.back(w),
+        "jacobian": facing.fixed_volume.with_array(determinant),
+        "affine": facing.affine,
+        "folds": 100 * float(np.mean(~(determinant > 0))),
+        "consistency_mm": None if w is None else astray(u[-1:], w, spacing),
+        "bent_mm": float((u[-1:] * spacing).square().sum(1).sqrt().mean()),
+    }
+
+
+def _aligned(
+    sides: list[Placed], images: list[Tensor], initial: Matrix | None, how: str, similarity: str
+) -> tuple[Matrix, Matrix, str]:
+    """The maps between working grids before and after the alignment, and what is compared from there on."""
+    (fixed, moving), grids = images, [side.grid for side in sides]
+    start = begin((grids[0], fixed), (grids[1], moving), initial, how)
+
+    def fitted(compared: str) -> Matrix:
+        if how not in ("affine", "rigid"):
+            return start
+        a, b = (mind(x) for x in images) if compared == "mind" else images
+        found, better = align((grids[0], a), (grids[1], b), start, how == "rigid")
+        if not better:
+            warnings.warn(
+                f"no {how} map was found that is better than the start: it was left out", Notice, stacklevel=4
+            )
+        return found
+
+    found = fitted("correlation" if similarity == "auto" else similarity)
+    if similarity != "auto":
+        return start, found, similarity
+    if correlation(placed(moving, found, *grids), fixed) >= ALIKE:
+        return start, found, "correlation"
+    warnings.warn(
+        "the intensities of the two images do not go together, as those of different modalities do: their textures "
+        "(MIND) were compared; a network that has seen one modality may mislead here: look at the result",
+        Notice,
+        stacklevel=3,
+    )
+    return start, fitted("mind"), "mind"
+
+
+def _deform(model: Model) -> Any:
+    found = deformer(model)
+    if found is None:
+        raise BadInput(f"{model.card.id} registers nothing; choose another model")
+    return found
+
+
+def _check_pair(moving: Volume, fixed: Volume) -> None:
+    """Raises BadInput for 2D against 3D, and for one image twice."""
+    flat = [min(volume.shape) == 1 for volume in (fixed, moving)]
+    if any(flat):
+        told = "both volumes are" if all(flat) else "the fixed volume is" if flat[0] else "the moving volume is"
+        raise BadInput(f"{told} a single slice; expected two volumes in 3D; choose the volume that it was cut from")
+    if moving is fixed:
+        raise BadInput(SAME)
+
+
+def _afford(fixed: Volume, grid: Volume, settings: Mapping[str, Any]) -> None:
+    """Raises BadInput for what will not fit into the free memory of this computer."""
+    frames, refine = int(settings.get("frames", 2)), bool(settings.get("refine", 0))
+    need = prod(grid.shape) * (24 * frames + (1400 if refine else 700)) + prod(fixed.shape) * (4 * frames + 100)
+    free = memory()[1]
+    if free and need > free:
+        size = " x ".join(str(n) for n in grid.shape[::-1])
+        raise BadInput(
+            f"registering {size} voxels ({frames} frames) needs about {need / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free; crop both volumes to what matters, or ask for fewer frames"
+        )
