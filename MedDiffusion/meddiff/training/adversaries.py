@@ -13,15 +13,15 @@ TAUGHT = "taught."  # what the names of the weights begin with that go into the 
 
 
 class Critic(nn.Sequential):
-    """How real each patch of (B, 1, Y, X) looks (Isola 2017, PatchGAN), with spectral normalisation in every layer
-    (Miyato 2018), so that its slope is bounded and no gradient penalty is needed."""
+    """How real each patch of (B, 1, Y, X) looks (Isola 2017, PatchGAN). Spectral normalisation (Miyato 2018) bounds its
+    slope but for the last layer, so that no gradient penalty is needed."""
 
     def __init__(self, widths: Sequence[int]):
         layers: list[nn.Module] = []
         for a, b in zip((1, *widths), widths, strict=False):
             conv = nn.Conv2d(a, b, 4, stride=2, padding=1)
             layers += [spectral_norm(conv), nn.LeakyReLU(0.2)]
-        super().__init__(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1)))
+        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
 
 
 class Taught(nn.Module):
