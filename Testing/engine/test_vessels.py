@@ -283,6 +283,7 @@ def test_one_call_of_each_network_a_frame_and_sample(trained: Path, frames: Volu
     np.testing.assert_array_equal(found.labels.array > 0, found.probability.array > 0.5)
 
 
+@pytest.mark.filterwarnings("ignore:nothing was found")  # it was trained for a moment
 def test_the_same_seed_gives_the_same_vessels_and_a_lower_threshold_more(trained: Path, frames: Volume) -> None:
     model = load(trained / "vessel-darl", "cpu", "fp32")
 
