@@ -21,7 +21,8 @@ ANOMALY_ADVICE = (
 
 # The same of segmentation.
 SEGMENT_ADVICE = (
-    "The implicit ensemble draws whole segmentations, and where they differ is where it is not sure: start with it. "
-    "PD-DDPM is quicker: it starts from a first segmentation, of the model's own network or yours. The U-Net takes one "
-    "pass; how sure it is shows by what it makes of other views of the image."
+    "The implicit ensemble draws whole segmentations, and where they differ is where it is not sure. PD-DDPM does so "
+    "in half the time: it starts from a first segmentation, of the model's own network or yours. The U-Net takes one "
+    "pass, and on the hippocampus its overlap is better than theirs (Dice 0.874 against 0.863 and 0.865); their "
+    "probabilities come true more often. MedSegDiff is the best calibrated of all (Dice 0.870), and the slowest."
 )

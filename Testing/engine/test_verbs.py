@@ -41,7 +41,7 @@ def test_methods_shows_the_parameters_of_one(cli: Run, method: str) -> None:
 def test_methods_of_an_unknown_name_or_task(cli: Run) -> None:
     assert cli("methods", "cddf")[0] == 2
     code, _, err = cli("methods", "--task", "reconstrct")
-    assert code == 2 and "did you mean reconstruct?" in err
+    assert code == 2 and "did you mean reconstruct" in err
 
 
 def test_models(cli: Run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
