@@ -91,7 +91,11 @@ def test_an_unknown_key_inside_is_named(card_data: dict[str, Any], tmp_path: Pat
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (["predicts"], "epsilon", "predicts = 'epsilon' (expected: 'x0', 'eps', 'v', 'score', 'image' or 'label')"),
+        (
+            ["predicts"],
+            "epsilon",
+            "predicts = 'epsilon' (expected: 'x0', 'eps', 'v', 'score', 'image', 'label' or 'velocity')",
+        ),
         (["shape_multiple"], "16", "shape_multiple = '16' (expected: integer)"),
         (["shape_multiple"], 0, "shape_multiple = 0 (expected: greater than 0)"),
         (["spacing_mm"], [1.0, -1.0], "spacing_mm[1] = -1.0 (expected: greater than 0)"),

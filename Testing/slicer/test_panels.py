@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from panels import (
     children,
     copied_call,
     find,
-    finished,
     load,
     open_panel,
     press,
@@ -86,70 +84,17 @@ def test_a_panel_lives_without_a_window_and_with_another_scene(host: Any, name: 
 
 @pytest.mark.parametrize("name", SHELLS)
 def test_a_shell_says_what_it_needs(host: Any, name: str) -> None:
-    """Without a method: one honest sentence, no Apply, and why."""
+    """Without a model: one honest sentence, no Apply, and why."""
     brain()
     widget = load(host, name).enter()
     button = find(widget, "applyButton")
     sentence = find(widget, "requirementText").text
-    assert "No method" in sentence and find(widget, "requirement").visible
+    assert "Install a model" in sentence and find(widget, "requirement").visible
     assert not button.enabled and sentence in button.toolTip
     assert not find(widget, "modelSelector").enabled
     test = getattr(sys.modules[name], f"{name}Test")()
     test.messageDelay = 0
     test.runTest()
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A catalogue that has methods and models for every task."""
-    from MedDiffusionLib import catalogue
-
-    recipes, models = catalogue.recipes, catalogue.models
-
-    def all_recipes(task: str | None = None) -> tuple[Any, ...]:
-        found = [
-            *recipes(),
-            replace(recipes()[0], task="register", name="register-new"),
-        ]
-        return tuple(r for r in found if task in (None, r.task))
-
-    def all_models(task: str | None = None) -> tuple[Any, ...]:
-        more = replace(models()[0], task="register", id="register-model", recipes=("register-new",))
-        return tuple(m for m in (*models(), more) if task in (None, m.task))
-
-    monkeypatch.setattr(catalogue, "recipes", all_recipes)
-    monkeypatch.setattr(catalogue, "models", all_models)
-
-
-READY = {
-    "DiffusionRegister": (
-        "warped,displacement-x,displacement-y,displacement-z,trajectory-0000,trajectory-0001",
-        {"movingNode"},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", SHELLS)
-def test_a_shell_is_ready_once_its_method_is_there(host: Any, later: Any, name: str) -> None:
-    """With a recipe and a model of its task in the catalogue, Apply gives nodes of all its kinds, beside the input."""
-    import slicer
-
-    outputs, more = READY[name]
-    volume = brain(tilt=False)
-    slicer.util.updateVolumeFromArray(volume, (voxels(volume) > 300).astype(np.float32))  # labels are whole numbers
-    widget = load(host, name).enter()
-    use_fake(widget.logic, "ok", 0.1, outputs)
-    for parameter in more:
-        widget.ui.inputs[parameter].setCurrentNode(brain("Other", tilt=False))
-    assert not find(widget, "requirement").visible
-    press(widget, "applyButton")
-    host.wait(finished(widget), 20)
-    assert find(widget, "problemText").text == ""
-    roles = widget.logic.outputs()
-    made = [getattr(widget._parameterNode, role.parameter) for role in roles]
-    assert [node.GetClassName() for node in made] == [role.nodeClass for role in roles]
-    for node in made:
-        assert node.GetNodeReference("MedDiffusion.source") is volume
 
 
 # --- parameters
