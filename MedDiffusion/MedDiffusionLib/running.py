@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from meddiff.errors import BadInput, Notice
+from meddiff.errors import BadInput, notices
 
 from .logic import DiffusionLogic
 from .runner import Failure, Runner
@@ -51,7 +50,7 @@ class RunningJob:
 
     def start(self) -> None:
         """Export the input and start the worker. Raises BadInput."""
-        with busy(), noticed(lambda text: self._onEvent({"event": "warning", "message": text})):
+        with busy(), notices(lambda text: self._onEvent({"event": "warning", "message": text}), others=True):
             self._job = self.logic.makeJob(self.arguments)
         try:
             self._runner = self.logic.startJob(self._job, self._handOn, self._keepWarm)
@@ -130,20 +129,3 @@ def busy() -> Iterator[None]:
         yield
     finally:
         slicer.app.restoreOverrideCursor()
-
-
-@contextmanager
-def noticed(tell: Callable[[str], None]) -> Iterator[None]:
-    """What the user should know is told, in place of Python's warning of it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Notice)
-        others = warnings.showwarning
-
-        def show(message: Any, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, Notice):
-                tell(str(message))
-            else:
-                others(message, category, *where)
-
-        warnings.showwarning = show
-        yield

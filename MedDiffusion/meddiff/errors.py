@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 # As torch on each system, CUDA's libraries and the C++ run time say it.
@@ -23,6 +25,26 @@ class Cancelled(Exception):
 
 class Notice(UserWarning):
     """Something that the user should know about a run that goes on."""
+
+
+@contextmanager
+def notices(tell: Callable[[str], None], *, others: bool = False) -> Iterator[None]:
+    """Hands each notice to `tell`, one sentence at a time; warnings of other packages are left out, or, with `others`,
+    go on as they would."""
+    with warnings.catch_warnings():
+        if not others:
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("always", Notice)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *about: object) -> None:
+            if issubclass(category, Notice):
+                tell(str(message))
+            else:
+                usual(message, category, *about)  # type: ignore[arg-type]
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def choose(name: str, known: Iterable[str], what: str) -> str:

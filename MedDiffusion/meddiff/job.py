@@ -8,8 +8,7 @@ import os
 import platform
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -20,7 +19,7 @@ import torch
 
 from . import __version__
 from .devices import describe
-from .errors import BadInput, Notice, choose
+from .errors import BadInput, choose
 from .models import Loader, Model, load
 from .registry import find_recipe
 from .tasks import TASKS, Computed, OnProgress, ShouldStop
@@ -129,16 +128,6 @@ def run(
 
 def _identity(model: Model) -> dict[str, str]:
     return {"id": model.card.id, "version": model.card.version, "sha256": model.sha256}
-
-
-@contextmanager
-def notices(tell: Callable[[str], None]) -> Iterator[None]:
-    """Hands what a run has to say to `tell`, one sentence at a time; warnings of other packages are left out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", Notice)
-        warnings.showwarning = lambda message, *_, **__: tell(str(message))
-        yield
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from .sampling import Run
 from .similarity import mind
 from .vectors import Vectors
 from .volume import Volume
-from .warp import SQUARINGS, exponential, jacobian_determinant, warp
+from .warp import SQUARINGS, exponential, folded, jacobian_determinant, warp
 
 DEFORMATIONS = ("diffeomorphic", "free")
 SIMILARITIES = ("auto", "correlation", "mind")
@@ -142,20 +142,19 @@ def finish(facing: Facing, u: Tensor, w: Tensor | None) -> dict[str, Any]:
     """The volumes and figures of a `Registration`."""
     volume = facing.moving_volume
     outside = min(0.0, float(volume.array.min()))
-    frames, displacement = [], facing.there(None)
-    for each in u:
-        displacement = facing.there(each[None]) if bool(each.any()) else facing.there(None)
-        frames.append(displacement.resample(volume, outside=outside))
-    determinant = jacobian_determinant(torch.from_numpy(displacement.voxels)[None])[0].numpy()
+    displacement = facing.there(u[-1:])
+    warped = displacement.resample(volume, outside=outside)
+    before = (facing.there(each[None] if bool(each.any()) else None) for each in u[:-1])
+    determinant = jacobian_determinant(torch.from_numpy(displacement.voxels)[None])
     spacing = torch.tensor(facing.fixed.grid.spacing[::-1]).reshape(1, 3, 1, 1, 1)
     return {
-        "warped": frames[-1],
-        "frames": tuple(frames),
+        "warped": warped,
+        "frames": (*(each.resample(volume, outside=outside) for each in before), warped),
         "displacement": displacement,
         "inverse": None if w is None else facing.back(w),
-        "jacobian": facing.fixed_volume.with_array(determinant),
+        "jacobian": facing.fixed_volume.with_array(determinant[0].numpy()),
         "affine": facing.affine,
-        "folds": 100 * float(np.mean(~(determinant > 0))),
+        "folds": folded(determinant),
         "consistency_mm": None if w is None else astray(u[-1:], w, spacing),
         "bent_mm": float((u[-1:] * spacing).square().sum(1).sqrt().mean()),
     }

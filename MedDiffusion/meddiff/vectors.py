@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BadInput, choose
+from .errors import BadInput
 from .imagefiles import read_image, write_image
-from .volume import Volume, to_image
+from .volume import Volume, put, sampler_on, to_image
 
 LINEAR = "a rigid or affine transform (.tfm, .txt, .h5, .mat)"
 
@@ -50,30 +50,18 @@ class Vectors:
         """volume(p + d(p)) on the grid, in one interpolation; where the volume does not reach, `outside`."""
         import SimpleITK as sitk
 
-        methods = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
-        method = methods[choose(interpolation, methods, "interpolation")]
+        sampler = sampler_on(self.grid, interpolation, outside)
         field = sitk.DisplacementFieldTransform(sitk.Cast(self.image(), sitk.sitkVectorFloat64))
         kind = volume.array.dtype if interpolation == "nearest" else np.result_type(volume.array, np.float32)
         moving = to_image(volume.with_array(volume.array.astype(kind, copy=False)))
-        sampler = sitk.ResampleImageFilter()
-        sampler.SetSize(self.grid.shape[::-1])
-        sampler.SetOutputOrigin(self.grid.origin)
-        sampler.SetOutputSpacing(self.grid.spacing)
-        sampler.SetOutputDirection(self.grid.direction)
         sampler.SetTransform(field)
-        sampler.SetInterpolator(method)
-        sampler.SetDefaultPixelValue(outside)
         return self.grid.with_array(sitk.GetArrayFromImage(sampler.Execute(moving)).astype(kind, copy=False))
 
     def image(self) -> Any:
         """The SimpleITK image of vectors."""
         import SimpleITK as sitk
 
-        image = sitk.GetImageFromArray(self.array, isVector=True)
-        image.SetSpacing(self.grid.spacing)
-        image.SetOrigin(self.grid.origin)
-        image.SetDirection(self.grid.direction)
-        return image
+        return put(sitk.GetImageFromArray(self.array, isVector=True), self.grid)
 
 
 def read_vectors(path: str | Path) -> Vectors:

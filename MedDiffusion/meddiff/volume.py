@@ -122,9 +122,14 @@ def to_image(volume: Volume) -> Any:
 
     wider = {"bool": np.uint8, "float16": np.float32}.get(volume.array.dtype.name, volume.array.dtype)
     image = sitk.GetImageFromArray(volume.array.astype(wider, copy=False))
-    image.SetSpacing(volume.spacing)
-    image.SetOrigin(volume.origin)
-    image.SetDirection(volume.direction)
+    return put(image, volume)
+
+
+def put(image: Any, grid: Volume) -> Any:
+    """A SimpleITK image of the size of `grid`, at its place."""
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
     return image
 
 
@@ -193,8 +198,7 @@ def _sample(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
     """Interpolates on `grid`, smoothing first where that is coarser."""
     import SimpleITK as sitk
 
-    methods = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "bspline": sitk.sitkBSpline}
-    method = methods[choose(interpolation, methods, "interpolation")]
+    sampler = sampler_on(grid, interpolation, outside)
     if same_grid(volume, grid, 1e-6):
         return grid.with_array(volume.array)
     if np.iscomplexobj(volume.array):
@@ -212,14 +216,22 @@ def _sample(volume: Volume, grid: Volume, interpolation: str, outside: float) ->
         smoother.SetUseImageSpacing(False)
         smoother.SetMaximumKernelWidth(256)
         image = smoother.Execute(image)
+    return grid.with_array(sitk.GetArrayFromImage(sampler.Execute(image)).astype(kind, copy=False))
+
+
+def sampler_on(grid: Volume, interpolation: str, outside: float) -> Any:
+    """The SimpleITK filter that interpolates on `grid`; raises BadInput for an unknown interpolation."""
+    import SimpleITK as sitk
+
+    methods = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor, "bspline": sitk.sitkBSpline}
     sampler = sitk.ResampleImageFilter()
-    sampler.SetInterpolator(method)
+    sampler.SetInterpolator(methods[choose(interpolation, methods, "interpolation")])
     sampler.SetSize(grid.shape[::-1])
     sampler.SetOutputOrigin(grid.origin)
     sampler.SetOutputSpacing(grid.spacing)
     sampler.SetOutputDirection(grid.direction)
     sampler.SetDefaultPixelValue(outside)
-    return grid.with_array(sitk.GetArrayFromImage(sampler.Execute(image)).astype(kind, copy=False))
+    return sampler
 
 
 def crop_or_pad(volume: Volume, shape: Sequence[int], fill: float = 0.0) -> Volume:

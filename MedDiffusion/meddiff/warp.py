@@ -96,7 +96,12 @@ def jacobian_determinant(u: Tensor) -> Tensor:
 def folds(u: Tensor, mask: Tensor | None = None) -> float:
     """Percentage of voxels (those of `mask` (B, *spatial), if one is given) where the Jacobian determinant is not
     above 0; one that is not a number counts, too."""
-    bad = ~(jacobian_determinant(u) > 0)
+    return folded(jacobian_determinant(u), mask)
+
+
+def folded(determinant: Tensor, mask: Tensor | None = None) -> float:
+    """`folds` of a determinant (B, *spatial) that is known already."""
+    bad = ~(determinant > 0)
     chosen = bad if mask is None else bad[mask]
     return 100 * float(chosen.double().mean()) if chosen.numel() else 0.0
 

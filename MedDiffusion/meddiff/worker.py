@@ -93,7 +93,8 @@ def main(arguments: list[str], out: TextIO) -> int:
 
 def _run(job: Callable[[], Job], report: Reporter, should_stop: Callable[[], bool], loader: Loader) -> int:
     """Run one job. Whatever comes of it is the last event, and an exit code."""
-    from .job import notices, run
+    from .errors import notices
+    from .job import run
 
     try:
         with notices(lambda message: report.emit("warning", message=message)):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from random_weights import image, random
 
 from meddiff.errors import BadInput
 from meddiff.networks import build
@@ -20,27 +20,15 @@ from meddiff.prior import Condition
 from meddiff.similarity import box, lncc
 from meddiff.training.fit import averaged_weights, fit
 from meddiff.training.kinds import MORPHERS, lesson, prepare
-from meddiff.training.morph import PairCache, Pairs, shared
+from meddiff.training.morph import PairCache, Pairs
 from meddiff.training.plan import PairPlan, read_plan
+from meddiff.training.segment import dice_loss
 from meddiff.volume import Volume, write
 from meddiff.warp import exponential, folds, resized, warp
 
 SIZES = [(13, 21), (16, 16), (9, 11, 7), (8, 16, 8)]
 SMALL = {"widths": (8, 16), "groups": 4}
 LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-
-def image(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def random(network: nn.Module) -> nn.Module:
-    """Random weights: MONAI's own are zero in the last layer."""
-    g = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight += 0.1 * torch.randn(weight.shape, generator=g)
-    return network.eval()
 
 
 def one_pass(dims: int, **more: Any) -> OnePassMorpher:
@@ -97,10 +85,10 @@ def test_the_baseline_is_the_deformation_network_itself() -> None:
 
 def test_shares_that_agree_lose_nothing() -> None:
     t = (image(2, 2, 5, 6, 7) > 0).float()
-    assert float(shared(t, t)) == pytest.approx(0, abs=1e-6)
+    assert float(dice_loss(t, t)) == pytest.approx(0, abs=1e-6)
     a, b = torch.zeros(1, 1, 10), torch.zeros(1, 1, 10)
     a[..., :4], b[..., 2:6] = 1, 1
-    assert float(shared(a, b)) == pytest.approx(1 - (2 * 2 + 1) / (4 + 4 + 1))
+    assert float(dice_loss(a, b)) == pytest.approx(1 - (2 * 2 + 1) / (4 + 4 + 1))
 
 
 # --- lessons ----------------------------------------------------------------------------------------------------------
@@ -154,9 +142,9 @@ def test_pairs_repeat_and_segments_lie_where_the_image_is_bright(cached: Callabl
     assert not torch.equal(first.moving, other.moving) and not torch.equal(first.moving, first.fixed)
     assert first.moving.shape == (2, 1, 12, 16, 12) and first.moving_segments.shape == (2, 2, 12, 16, 12)
     many = pairs.batch(0, 8)
-    for image, segments in ((many.moving, many.moving_segments), (many.fixed, many.fixed_segments)):
+    for shown, segments in ((many.moving, many.moving_segments), (many.fixed, many.fixed_segments)):
         inside = segments.sum(1, keepdim=True) > 0.5
-        assert image[inside].mean() > image[~inside].mean() + 0.5
+        assert shown[inside].mean() > shown[~inside].mean() + 0.5
     assert sorted((many.uniform * 8).long().tolist()) == list(range(8))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from random_weights import image, random
+from torch import nn
 
 from meddiff.codes import CODES, decode
 from meddiff.errors import BadInput
@@ -16,19 +17,6 @@ from meddiff.prior import Condition
 SMALL = {"classes": 3, "widths": (8, 16), "groups": 4, "patch": 2}
 UNET = {**SMALL, "blocks": 1, "head_channels": 8}
 SIZES = [(13, 21), (16, 16), (5, 9, 7), (8, 8, 8)]
-
-
-def image(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def random(network: nn.Module) -> nn.Module:
-    """Random weights: MONAI's own are zero in the last layer, and hide what came before."""
-    g = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight += 0.1 * torch.randn(weight.shape, generator=g)
-    return network.eval()
 
 
 def made(name: str, dims: int, **arguments: object) -> nn.Module:

@@ -112,18 +112,16 @@ def panel(host: Any, path: Path) -> None:
 @picture("anomaly-workspace")
 def workspace(host: Any, path: Path) -> None:
     """The panel with the list of lesions, beside the slice views of what it made."""
-    from host.boards import beside
+    from host import boards
 
     found = run(host)
-    part = path.with_suffix(".part.png")
-    host.grab(found.widget, part, width=WIDTH)
-    from PySide6.QtGui import QImage
 
-    high = QImage(str(part)).height() // 2 - 50
-    views = tiles(found, (int(0.86 * high), high))
-    views[2], views[3] = views[3], views[2]  # the wide one, with its legend, at the right
-    beside(path, part, views)
-    part.unlink()
+    def views(high: int) -> list[Any]:
+        made = tiles(found, (int(0.86 * high), high))
+        made[2], made[3] = made[3], made[2]  # the wide one, with its legend, at the right
+        return made
+
+    boards.workspace(path, lambda part: host.grab(found.widget, part, width=WIDTH), 2, views, 50)
 
 
 @picture("anomaly-result")

@@ -104,17 +104,16 @@ def panel(host: Any, path: Path) -> None:
 @picture("segment-workspace")
 def workspace(host: Any, path: Path) -> None:
     """The panel beside the views of what it made."""
-    from host.boards import GAP, LINE, beside
-    from PySide6.QtGui import QImage
+    from host import boards
 
     found = run(host)
-    part = path.with_suffix(".part.png")
-    host.grab(found.widget, part, width=WIDTH)
-    high = QImage(str(part)).height() // 3 - GAP - LINE
-    made = tiles(found, (int(1.35 * high), high))
-    shown = [made[name] for name in ("Axial", "Coronal", "Sagittal", "3D", "probability", "uncertainty")]
-    beside(path, part, shown)
-    part.unlink()
+
+    def views(high: int) -> list[Any]:
+        made = tiles(found, (int(1.35 * high), high))
+        return [made[name] for name in ("Axial", "Coronal", "Sagittal", "3D", "probability", "uncertainty")]
+
+    spare = boards.GAP + boards.LINE
+    boards.workspace(path, lambda part: host.grab(found.widget, part, width=WIDTH), 3, views, spare)
 
 
 @picture("segment-result")

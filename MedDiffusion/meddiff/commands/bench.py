@@ -168,7 +168,7 @@ def segment(
     """Segmentation of the hippocampus, or of vessels: overlap, borders, calibration, and whether a method knows its
     failures."""
     from .. import bench, bench_segment, bench_vessels
-    from ..job import notices
+    from ..errors import notices
     from ..models import load
 
     _parent(output)

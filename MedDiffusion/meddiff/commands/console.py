@@ -99,7 +99,8 @@ def progress_bar(title: str) -> Iterator[Callable[..., None]]:
 def execute(job: Job, task: str | None = None) -> Result:
     """Run a job (of `task`) under a progress bar; Ctrl-C stops it, with nothing left behind."""
     with progress_bar(job.recipe) as show:
-        from ..job import notices, run
+        from ..errors import notices
+        from ..job import run
         from ..registry import find_recipe
 
         find_recipe(job.recipe, task)  # a method of another task writes other files than the caller reports

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
@@ -13,7 +14,7 @@ from .cases import CaseCache, prepare_cases
 from .latent import AutoencoderLesson, LatentLesson
 from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
 from .morph import MorphLesson, PairCache, VoxelMorphLesson, prepare_pairs
-from .plan import AnyPlan, PairPlan, SegmentPlan, VesselPlan
+from .plan import AnyPlan
 from .prepare import prepare as prepare_slices
 from .segment import MedSegDiffLesson, SegmenterLesson, UNetLesson
 from .slices import SliceCache
@@ -26,39 +27,47 @@ LESSONS: dict[str, Callable[[SliceCache], Lesson]] = {
     "autoencoder": AutoencoderLesson,
     "latent": LatentLesson,
 }
-
-
 SEGMENTERS: dict[str, Callable[[CaseCache], Lesson]] = {
     "segmenter": SegmenterLesson,
     "unet": UNetLesson,
     "medsegdiff": MedSegDiffLesson,
 }
-
-
 MORPHERS: dict[str, Callable[[PairCache], Lesson]] = {"morph": MorphLesson, "voxelmorph": VoxelMorphLesson}
+
+
+class Trade(NamedTuple):
+    """How images for some kinds of plans are prepared, what they are then called, what reads them, and the lessons."""
+
+    prepare: Callable[..., int]
+    things: str
+    cache: Callable[[Path], Any]
+    lessons: Mapping[str, Callable[[Any], Lesson]]
+
+
+TRADES = (
+    Trade(prepare_slices, "slices", SliceCache, LESSONS),
+    Trade(prepare_cases, "cases", CaseCache, SEGMENTERS),
+    Trade(prepare_pairs, "cases", PairCache, MORPHERS),
+    Trade(prepare_frames, "frames", VesselCache, {"darl": VesselLesson}),
+)
 
 
 def prepare(plan: AnyPlan, data: Path, cache: Path, say: Callable[[str], None]) -> str:
     """Write the cache file of a plan from the train split; returns what is in it, in words. Raises BadInput."""
-    if isinstance(plan, SegmentPlan):
-        return f"{prepare_cases(plan, data, cache, say)} cases"
-    if isinstance(plan, PairPlan):
-        return f"{prepare_pairs(plan, data, cache, say)} cases"
-    if isinstance(plan, VesselPlan):
-        return f"{prepare_frames(plan, data, cache, say)} frames"
-    return f"{prepare_slices(plan, data, cache, say)} slices"
+    trade = _trade(plan.kind)
+    return f"{trade.prepare(plan, data, cache, say)} {trade.things}"
 
 
 def lesson(cache: Path) -> Lesson:
     """The lesson in a cache file of `meddiff train prepare`; raises BadInput."""
     kind = _kind(cache)
-    if kind in SEGMENTERS:
-        return SEGMENTERS[kind](CaseCache(cache))
-    if kind in MORPHERS:
-        return MORPHERS[kind](PairCache(cache))
-    if kind == "darl":
-        return VesselLesson(VesselCache(cache))
-    return LESSONS[choose(kind, LESSONS, "kind of plan")](SliceCache(cache))
+    trade = _trade(kind)
+    return trade.lessons[kind](trade.cache(cache))
+
+
+def _trade(kind: str) -> Trade:
+    kinds = {name: trade for trade in TRADES for name in trade.lessons}
+    return kinds[choose(kind, kinds, "kind of plan")]
 
 
 def _kind(cache: Path) -> str:

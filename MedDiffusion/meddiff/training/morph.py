@@ -12,16 +12,16 @@ from torch.nn import functional
 
 from ..affine import Affine, fit_affine
 from ..networks.morpher import Deformer, Morpher, OnePassMorpher
-from ..noises import Gaussian, seed_of
+from ..noises import seed_of
 from ..prior import Condition
 from ..similarity import lncc
 from ..warp import exponential, resized, roughness, warp
 from .cases import CaseFile, prepare_cases
 from .crops import random_matrix
-from .draws import stratified
+from .draws import noised, stratified
 from .lessons import Planned
 from .plan import PairPlan, Pose
-from .segment import one_hot
+from .segment import dice_loss, one_hot
 
 SQUARINGS, ROUNDS = 5, 2
 
@@ -114,14 +114,8 @@ class Pairs(Planned):
             total = total + 0.5 * lncc(warp(start, u), aim.to(device), told.window)
             if told.dice_weight:
                 p, t = (warp(segments[0], u), segments[1]) if sign > 0 else (warp(segments[1], u), segments[0])
-                total = total + 0.5 * told.dice_weight * shared(p, t)
+                total = total + 0.5 * told.dice_weight * dice_loss(p, t)
         return total
-
-
-def shared(p: Tensor, t: Tensor) -> Tensor:
-    """1 - soft Dice of shares (B, K, *spatial), the mean over images and segments (Milletari 2016)."""
-    p, t = p.flatten(2), t.flatten(2)
-    return 1 - ((2 * (p * t).sum(2) + 1) / (p.sum(2) + t.sum(2) + 1)).mean()
 
 
 class VoxelMorphLesson(Pairs):
@@ -144,13 +138,11 @@ class MorphLesson(Pairs):
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         network, batch = cast(Morpher, network), self.cache.batch(step)
         levels, size = self.schedule.levels, len(batch.uniform)
-        chosen = [levels[min(int(u * len(levels)), len(levels) - 1)] for u in batch.uniform.tolist()]
-        eps = Gaussian([seed_of(self.plan.seed, "noise", step, k) for k in range(size)])(batch.fixed)
-        noised = torch.stack([a.alpha * x + a.sigma * e for a, x, e in zip(chosen, batch.fixed, eps, strict=True)])
-        times = torch.tensor([level.time for level in chosen] + [levels[0].time] * size)
+        noisy, times, eps = noised(batch.fixed, levels, batch.uniform, self.plan.seed, step)
+        times = torch.cat([times, torch.full((size,), levels[0].time)])
         moving, fixed = batch.moving.to(device), batch.fixed.to(device)
         both = Condition(concat=torch.cat([moving, fixed], 1).repeat(2, 1, 1, 1, 1))
-        said = network(torch.cat([noised.to(device), fixed]), times.to(device), both)
+        said = network(torch.cat([noisy.to(device), fixed]), times.to(device), both)
         noise_error = functional.mse_loss(said[:size].float(), eps.to(device))
         return self.plan.training.noise_weight * noise_error + self.wrong(
             network.deform, moving, said[size:], batch, device

@@ -211,7 +211,6 @@ class FitVessels(Optimisation):
     mixing: float = Field(0.3, ge=0)  # how unevenly: standard deviation of its logarithm
     critic_widths: tuple[int, ...] = (32, 64, 96)
     critic_rate: float = Field(1.0, gt=0)  # learning rate of the critics, relative
-    gamma: float = 0.1
     gain: float = 0.1
 
 

@@ -11,9 +11,9 @@ from torch.nn import functional
 from ..codes import encode
 from ..networks.medsegdiff import MedSegDiff
 from ..networks.segmenter import MaskDenoiser
-from ..noises import Gaussian, seed_of
 from ..prior import Condition
 from .cases import CaseCache, CropBatch
+from .draws import noised
 from .lessons import Planned
 from .plan import SegmentPlan
 
@@ -28,13 +28,10 @@ class Cases(Planned):
 
     def noised(self, batch: CropBatch, step: int, classes: int, code: str) -> tuple[Tensor, Tensor]:
         """Coded masks x_t (B, C, *spatial) and their times (B,)."""
-        levels = self.schedule.levels
-        chosen = [levels[min(int(u * len(levels)), len(levels) - 1)] for u in batch.uniform.tolist()]
-        x0 = encode(batch.labels, classes, code)
-        eps = Gaussian([seed_of(self.plan.seed, "noise", step, k) for k in range(len(x0))])(x0)
-        pairs = zip(x0, eps, chosen, strict=True)
-        x = torch.stack([level.alpha * clean + level.sigma * noise for clean, noise, level in pairs])
-        return x, torch.tensor([level.time for level in chosen])
+        x, times, _ = noised(
+            encode(batch.labels, classes, code), self.schedule.levels, batch.uniform, self.plan.seed, step
+        )
+        return x, times
 
     def wrong(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy and, as the plan weighs it, 1 - soft Dice of the segments (Milletari 2016), in float32."""
@@ -79,7 +76,12 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 
 
 def soft_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 - the mean over images and segments of 2 sum(p t) / (sum p + sum t) (Milletari 2016, V-Net, with sums of p
-    instead of squares), the background left out; one voxel more in both, so that nothing found of nothing is 1."""
-    p, t = logits.softmax(1)[:, 1:].flatten(2), one_hot(labels, logits.shape[1])[:, 1:].flatten(2)
+    """`dice_loss` of the segments, the background left out."""
+    return dice_loss(logits.softmax(1)[:, 1:], one_hot(labels, logits.shape[1])[:, 1:])
+
+
+def dice_loss(p: Tensor, t: Tensor) -> Tensor:
+    """1 - the mean over images and segments of 2 sum(p t) / (sum p + sum t), p and t (B, K, *spatial) (Milletari 2016,
+    V-Net, with sums of p instead of squares); one voxel more in both, so that nothing found of nothing is 1."""
+    p, t = p.flatten(2), t.flatten(2)
     return 1 - ((2 * (p * t).sum(2) + 1) / (p.sum(2) + t.sum(2) + 1)).mean()

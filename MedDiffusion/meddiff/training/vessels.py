@@ -20,10 +20,10 @@ from ..errors import BadInput
 from ..intensity import Intensity
 from ..networks import build
 from ..networks.darl import Darl, two
-from ..noises import Gaussian, seed_of
+from ..noises import seed_of
 from ..vessels import fractal
 from .adversaries import Critic, Taught, grain
-from .draws import stratified
+from .draws import noised, stratified
 from .lessons import Planned
 from .plan import Frames, VesselPlan
 from .prepare import listed, write_cache
@@ -199,11 +199,9 @@ class VesselLesson(Planned):
     def noised(self, x: Tensor, uniform: Tensor, step: int, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """x_t, the times (B,), and the noise in it, at the lower levels of the schedule."""
         levels = self.schedule.levels
-        index = (uniform * self.plan.training.reach * len(levels)).long().tolist()
-        eps = Gaussian([seed_of(self.plan.seed, name, step, k) for k in range(len(x))])(x)
-        alpha, sigma = (torch.tensor([getattr(levels[i], part) for i in index]).to(x) for part in ("alpha", "sigma"))
-        noisy = alpha.reshape(-1, 1, 1, 1) * x + sigma.reshape(-1, 1, 1, 1) * eps
-        return noisy, torch.tensor([levels[i].time for i in index]).to(x), eps
+        lower = levels[: max(1, round(self.plan.training.reach * len(levels)))]
+        noisy, times, eps = noised(x, lower, uniform, self.plan.seed, step, name)
+        return noisy, times.to(x), eps
 
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         network, fit = cast(Taught, network), self.plan.training

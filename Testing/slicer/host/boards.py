@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,17 @@ def beside(path: str | Path, panel: str | Path, tiles: Sequence[Tile], *, column
     painter.drawImage(left.width(), 0, right)
     painter.end()
     return _save(sheet, path)
+
+
+def workspace(
+    path: Path, grab: Callable[[Path], Any], rows: int, views: Callable[[int], Sequence[Tile]], spare: int
+) -> None:
+    """Writes a picture of a panel, as `grab` draws it, with `rows` of views beside it, each as high as there is room
+    for but for `spare` pixels."""
+    part = path.with_suffix(".part.png")
+    grab(part)
+    beside(path, part, views(QImage(str(part)).height() // rows - spare))
+    part.unlink()
 
 
 def _save(sheet: QImage, path: str | Path) -> Path:
