@@ -205,7 +205,7 @@ class Card(Part):
     version: Text
     name: Text
     summary: Text
-    task: Literal["reconstruct", "segment", "register", "anomaly", "synthesise", "causal"]
+    task: Literal["reconstruct", "segment", "register", "anomaly", "synthesise", "translate", "causal"]
     recipes: dict[Name, Json]
     modality: Text
     anatomy: Text

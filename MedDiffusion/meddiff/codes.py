@@ -1,4 +1,5 @@
-"""Classes as numbers that can be noised: one channel a class, or one a bit, both -1 and 1; and back."""
+"""Classes as numbers that can be noised: one channel a class, or one a bit, both -1 and 1; and back. Images of which
+some are missing, beside a code that says which."""
 
 from __future__ import annotations
 
@@ -43,6 +44,13 @@ def decode(x: Tensor, classes: int, code: str) -> Tensor:
         share = (book * share[:, None] + (1 - book) * (1 - share[:, None])).prod(2)
     total = share.sum(1, keepdim=True)
     return torch.where(total > 1e-6, share / total.clamp_min(1e-6), torch.full_like(share, 1 / classes))
+
+
+def beside(images: Tensor, given: Tensor) -> Tensor:
+    """Images (B, C, *spatial), those that are not `given` (B, C) bool made 0, and as many constant ones of 1 where
+    they are and 0 where not (B, 2 C, *spatial) (Meng 2022, arXiv:2207.03430)."""
+    code = given.to(images).reshape(*given.shape, *(1,) * (images.ndim - 2)).expand_as(images)
+    return torch.cat([images * code, code], 1)
 
 
 def _book(classes: int, code: str) -> Tensor:

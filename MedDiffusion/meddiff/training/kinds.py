@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import BadInput, choose
 from .cases import CaseCache, prepare_cases
+from .contrasts import ContrastCache, RegressorLesson, TranslatorLesson, prepare_contrasts
 from .latent import AutoencoderLesson, LatentLesson
 from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
 from .morph import MorphLesson, PairCache, VoxelMorphLesson, prepare_pairs
@@ -33,6 +34,10 @@ SEGMENTERS: dict[str, Callable[[CaseCache], Lesson]] = {
     "medsegdiff": MedSegDiffLesson,
 }
 MORPHERS: dict[str, Callable[[PairCache], Lesson]] = {"morph": MorphLesson, "voxelmorph": VoxelMorphLesson}
+TRANSLATORS: dict[str, Callable[[ContrastCache], Lesson]] = {
+    "translator": TranslatorLesson,
+    "regressor": RegressorLesson,
+}
 
 
 class Trade(NamedTuple):
@@ -48,6 +53,7 @@ TRADES = (
     Trade(prepare_slices, "slices", SliceCache, LESSONS),
     Trade(prepare_cases, "cases", CaseCache, SEGMENTERS),
     Trade(prepare_pairs, "cases", PairCache, MORPHERS),
+    Trade(prepare_contrasts, "slices", ContrastCache, TRANSLATORS),
     Trade(prepare_frames, "frames", VesselCache, {"darl": VesselLesson}),
 )
 

@@ -13,6 +13,7 @@ from ..errors import BadInput, choose
 PLANS = Path(__file__).parent / "plans"
 SEGMENTERS = ("segmenter", "unet", "medsegdiff")  # of SegmentPlan
 MORPHERS = ("morph", "voxelmorph")  # of PairPlan
+TRANSLATORS = ("translator", "regressor")  # of ContrastPlan
 Kind = Literal["prior", "classifier", "denoiser", "autoencoder", "latent"]
 
 
@@ -183,6 +184,44 @@ class PairPlan(CasePlan):
     training: FitPairs
 
 
+class Contrasts(_Strict):
+    """Aligned contrasts of some people: the pattern of one of them, below the data folder, and where each lies; {stem}
+    stands for the file's name up to its last underscore. Those that are not there are left out."""
+
+    files: str
+    contrasts: dict[str, str] = Field(min_length=2)
+    weight: float = Field(1.0, gt=0)
+
+
+class FitContrasts(Optimisation):
+    """How slices are drawn: contrast and brightness of the sources change, those of the target never do."""
+
+    crop: tuple[int, int]
+    augment: Augment = Augment()
+
+
+class ContrastPlan(Course):
+    """A model that makes one contrast of any others; its labels are the contrasts, and null."""
+
+    kind: Literal["translator", "regressor"]
+    spacing_mm: tuple[float, float]
+    labels: tuple[str, ...] = Field(min_length=3)
+    plane: str = "axial"
+    minimum_foreground: float = 0.05
+    images: tuple[Contrasts, ...] = Field(min_length=1)
+    training: FitContrasts
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        return self.labels[:-1]
+
+    @model_validator(mode="after")
+    def _check(self) -> ContrastPlan:
+        if self.labels[-1] != "null" or not {name for each in self.images for name in each.contrasts} <= {*self.labels}:
+            raise ValueError("labels must end in null and hold every contrast of the images")
+        return self
+
+
 class Frames(_Strict):
     """Some 2D frames: image files (a pattern below the data folder), or so many phantoms, and how often they are
     drawn."""
@@ -228,7 +267,7 @@ class VesselPlan(Course):
     training: FitVessels
 
 
-AnyPlan = Plan | SegmentPlan | PairPlan | VesselPlan
+AnyPlan = Plan | SegmentPlan | PairPlan | ContrastPlan | VesselPlan
 
 
 def read_plan(name_or_path: str) -> AnyPlan:
@@ -240,6 +279,7 @@ def read_plan(name_or_path: str) -> AnyPlan:
         told = json.loads(path.read_text())
         kind = told.get("kind") if isinstance(told, dict) else None
         kinds = {**dict.fromkeys(SEGMENTERS, SegmentPlan), **dict.fromkeys(MORPHERS, PairPlan), "darl": VesselPlan}
+        kinds |= dict.fromkeys(TRANSLATORS, ContrastPlan)
         return kinds.get(str(kind), Plan).model_validate(told)
     except OSError as error:
         raise BadInput(f"cannot read the plan {path}: {error.strerror}") from None

@@ -19,7 +19,7 @@ from ..lesions import bright_lesions, fill, white_matter
 from ..splits import files_of
 from ..tiling import slices
 from ..volume import canonical, read, require_usable
-from .plan import CasePlan, Course, Plan, Source
+from .plan import CasePlan, ContrastPlan, Course, Plan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
 
@@ -60,7 +60,7 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     return sum(len(t) for t in tensors.values())
 
 
-def require_some(rows: Sequence[Any], plan: Plan | CasePlan, data: Path, split: str) -> None:
+def require_some(rows: Sequence[Any], plan: Plan | CasePlan | ContrastPlan, data: Path, split: str) -> None:
     """Raises BadInput where the data folder held nothing for a plan."""
     if not rows:
         raise BadInput(f"no file of the split {split!r} was found below {data}; expected {plan.images[0].files}, ...")
