@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import anomaly, bench, console, jobs, methods, models, segment, train
+from .commands import anomaly, bench, console, jobs, methods, models, segment, synthesise, train
 from .errors import BadInput, Cancelled, hint
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(jobs.reconstruct)
 app.command()(segment.segment)
 app.command()(anomaly.anomaly)
+app.command()(synthesise.synthesise)
 app.command()(jobs.demo)
 app.command()(jobs.run)
 app.command()(methods.methods)

@@ -38,3 +38,26 @@ class Gaussian:
 def gaussian(seed: int, batch: int) -> Gaussian:
     """Noise for `batch` images; image k is the same whatever the batch size."""
     return Gaussian([seed_of(seed, k) for k in range(batch)])
+
+
+class Blend:
+    """Noise on the way from one seed's to another's: each row is `slerp` of what both give it, wherever noise is drawn,
+    so that the ends are what the seeds make, with any solver."""
+
+    def __init__(self, first: Noise, last: Noise, shares: Sequence[float]):
+        self._first, self._last, self._shares = first, last, tuple(shares)
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return slerp(self._first(like), self._last(like), self._shares)
+
+
+def slerp(a: Tensor, b: Tensor, shares: Sequence[float]) -> Tensor:
+    """Rows of a (B, ...) turned towards those of b by these shares of the angle between them (Shoemake 1985), the norm
+    linear in between: a straight line between two noises would lead through grey, where no noise is."""
+    far = (slice(None), *(None,) * (a.ndim - 1))
+    share = torch.tensor(shares, dtype=a.dtype, device=a.device)
+    p, q = (torch.linalg.vector_norm(x.flatten(1), dim=1) for x in (a, b))
+    angle = torch.arccos(((a.flatten(1) * b.flatten(1)).sum(1) / (p * q)).clamp(-1 + 1e-7, 1 - 1e-7))
+    norm = (1 - share) * p + share * q
+    first, last = (torch.sin(part * angle) / torch.sin(angle) * norm for part in (1 - share, share))
+    return (first / p)[far] * a + (last / q)[far] * b

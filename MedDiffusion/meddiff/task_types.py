@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
-WORDS = {str: "text", int: "a whole number", float: "a number", NoneType: "null"}
+WORDS = {str: "text", int: "a whole number", float: "a number", dict: "an object", NoneType: "null"}
 
 
 class Table(NamedTuple):
@@ -65,10 +65,10 @@ class Task:
 
 
 def check_inputs(job: Job, inputs: Mapping[str, str]) -> None:
-    """Raises BadInput for a job that names an unknown input, or no volume."""
+    """Raises BadInput for a job that names an unknown input, or no volume where the task takes one."""
     for name in job.inputs:
         choose(name, inputs, "input of this job")
-    if "volume" not in job.inputs:
+    if "volume" in inputs and "volume" not in job.inputs:
         raise BadInput("the job names no input 'volume'; add the path of a 3D image file")
 
 

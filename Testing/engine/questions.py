@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from classes import Classes
 from gaussians import SCHEDULES, Counter, Normal, scalar, white, wiener
-from states import world
+from states import told, world
 from torch import Tensor
 
 from meddiff.codes import CODES
@@ -23,6 +23,7 @@ from meddiff.recipes.anomaly import Subject
 from meddiff.recipes.reconstruct import Measured
 from meddiff.recipes.register import Pair
 from meddiff.recipes.segment import Pictured
+from meddiff.recipes.synthesise import Wanted
 from meddiff.registry import Recipe
 from meddiff.sampling import Run
 from meddiff.spaces import Pixel
@@ -226,9 +227,35 @@ def register(size: tuple[int, ...]) -> Question:
     )
 
 
+# ---------------------------------------------------------------- synthesise
+
+
+def synthesise() -> Question:
+    """Diseased images, by a network that knows both states and none."""
+    truth = world(spread=2.0)
+
+    def data(batch: int, counter: Counter) -> Wanted:
+        conditions = told(batch)
+        blank = torch.zeros(batch, 1, *truth.region.shape, dtype=torch.float64)
+        return Wanted(blank, conditions["diseased"], conditions["null"])
+
+    return Question(
+        prior=truth.prior(SCHEDULES["vp"]),
+        data=data,
+        inputs=lambda data: [data.blank],
+        first=lambda data: data.blank,
+        fits=lambda method, data, x: bool((x - 0.8).abs().max() < 2),
+        conditions=lambda data: [data.told, data.untold],
+        single=lambda data: replace(data, blank=data.blank.float()),
+        apart=1e-3,
+        settings={"steps": 6},
+    )
+
+
 QUESTIONS: dict[str, dict[str, Question]] = {
     "reconstruct": {name: reconstruct(operator) for name, operator in PROBLEMS.items()},
     "segment": {f"{dims}D, {code}": segment(dims, code) for dims in (2, 3) for code in CODES} | {"vessels": vessels()},
     "anomaly": {state: anomaly(state) for state in ("healthy", "diseased")},
+    "synthesise": {"states": synthesise()},
     "register": {f"{len(size)}D": register(size) for size in ((12, 10), (7, 8, 9))},
 }

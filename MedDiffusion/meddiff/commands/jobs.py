@@ -173,9 +173,9 @@ def run(
     """Run a job from a file: the same voxels as from the panel, the console or the cluster."""
     from ..job import read_job
     from ..registry import find_recipe
-    from . import anomaly, segment  # these import this module
+    from . import anomaly, segment, synthesise  # these import this module
 
-    reports = {"anomaly": anomaly.report, "segment": segment.report}
+    reports = {"anomaly": anomaly.report, "segment": segment.report, "synthesise": synthesise.report}
     made = read_job(job)
     report = reports.get(find_recipe(made.recipe).task, console.report)
     report(console.execute(made), as_json)

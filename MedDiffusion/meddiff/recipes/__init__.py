@@ -7,3 +7,4 @@ from . import anomaly_simple as anomaly_simple  # isort: skip
 from . import segment as segment  # isort: skip
 from . import vessels as vessels  # isort: skip
 from . import register as register  # isort: skip
+from . import synthesise as synthesise  # isort: skip
