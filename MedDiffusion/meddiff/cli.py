@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import anomaly, bench, console, jobs, methods, models, segment, synthesise, train
+from .commands import anomaly, bench, console, jobs, methods, models, segment, synthesise, train, translate
 from .errors import BadInput, Cancelled, hint
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command()(jobs.reconstruct)
 app.command()(segment.segment)
 app.command()(anomaly.anomaly)
 app.command()(synthesise.synthesise)
+app.command()(translate.translate)
 app.command()(jobs.demo)
 app.command()(jobs.run)
 app.command()(methods.methods)

@@ -31,10 +31,12 @@ class Placed:
     slab: int
 
     @classmethod
-    def of(cls, volumes: Sequence[Volume], model: Model, what: str = "the volume") -> Placed:
-        """Raises BadInput for volumes that the model cannot use; Notices tell what was done, and what looks odd."""
+    def of(cls, volumes: Sequence[Volume], model: Model, what: str = "the volume", *, some: bool = False) -> Placed:
+        """Raises BadInput for volumes that the model cannot use; Notices tell what was done, and what looks odd.
+
+        `some`: the model does with fewer channels than it has."""
         card = model.card
-        if len(volumes) != len(card.channels):
+        if len(volumes) != len(card.channels) and not some:
             wanted = ", ".join(channel.name for channel in card.channels)
             raise BadInput(f"{len(volumes)} volume(s) came; {card.id} wants {len(card.channels)}: {wanted}")
         for volume in volumes:

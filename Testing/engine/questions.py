@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from classes import Classes
-from gaussians import SCHEDULES, Counter, Normal, scalar, white, wiener
+from gaussians import SCHEDULES, Counter, Normal, exact_prior, scalar, white, wiener
 from states import told, world
 from torch import Tensor
 
 from meddiff.codes import CODES
 from meddiff.coils import simulate_sensitivities
+from meddiff.levels import Level
 from meddiff.masks import cartesian_random
 from meddiff.multicoil import MultiCoil
 from meddiff.noises import gaussian
@@ -24,6 +25,7 @@ from meddiff.recipes.reconstruct import Measured
 from meddiff.recipes.register import Pair
 from meddiff.recipes.segment import Pictured
 from meddiff.recipes.synthesise import Wanted
+from meddiff.recipes.translate import Sources
 from meddiff.registry import Recipe
 from meddiff.sampling import Run
 from meddiff.spaces import Pixel
@@ -252,10 +254,50 @@ def synthesise() -> Question:
     )
 
 
+# ---------------------------------------------------------------- translate
+
+SLOPE, REST = 0.8, scalar(0.0, 0.3)  # a contrast is so many times the other, and something of its own
+
+
+def denoise_beside(x: Tensor, level: Level, cond: Condition | None) -> Tensor:
+    """E[x0 | x_t, source], the source in the first channel beside x."""
+    assert cond is not None and cond.concat is not None
+    known = SLOPE * cond.concat[:, :1].to(x)
+    return known + REST.denoise(x - level.alpha * known, level)
+
+
+def translate() -> Question:
+    """Voxels that are independent given the source; the second of three contrasts is wanted, the third is missing."""
+
+    def data(batch: int, counter: Counter) -> Sources:
+        def regress(blank: Tensor, told: Condition) -> Tensor:
+            counter.calls += 1
+            assert told.concat is not None
+            return SLOPE * told.concat[:, :1]
+
+        images = white(1, 3, 6, 7, seed=5).expand(batch, -1, -1, -1)
+        given = torch.tensor([True, False, False]).expand(batch, -1)
+        return Sources(images, given, torch.ones(batch, dtype=torch.long), regress)
+
+    return Question(
+        prior=exact_prior(denoise_beside, SCHEDULES["cosine"]),
+        data=data,
+        inputs=lambda data: [data.images, data.given, data.wanted],
+        first=lambda data: data.blank,
+        fits=lambda method, data, x: bool((x - SLOPE * data.images[:, :1]).abs().max() < 6 * 0.3),
+        conditions=lambda data: [data.told],
+        single=lambda data: replace(data, images=data.images.float()),
+        apart=1e-3,
+        settings={"steps": 6},
+        certain=frozenset({"regression"}),
+    )
+
+
 QUESTIONS: dict[str, dict[str, Question]] = {
     "reconstruct": {name: reconstruct(operator) for name, operator in PROBLEMS.items()},
     "segment": {f"{dims}D, {code}": segment(dims, code) for dims in (2, 3) for code in CODES} | {"vessels": vessels()},
     "anomaly": {state: anomaly(state) for state in ("healthy", "diseased")},
     "synthesise": {"states": synthesise()},
+    "translate": {"one of three": translate()},
     "register": {f"{len(size)}D": register(size) for size in ((12, 10), (7, 8, 9))},
 }

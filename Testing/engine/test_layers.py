@@ -50,6 +50,7 @@ LAYERS = [
         "registration",
         "segmentation",
         "synthesis",
+        "translation",
     ],
     [
         "task_types",
@@ -58,6 +59,7 @@ LAYERS = [
         "task_segment",
         "task_register",
         "task_synthesise",
+        "task_translate",
         "tasks",
         "job",
         "worker",

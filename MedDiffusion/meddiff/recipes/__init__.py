@@ -8,3 +8,4 @@ from . import segment as segment  # isort: skip
 from . import vessels as vessels  # isort: skip
 from . import register as register  # isort: skip
 from . import synthesise as synthesise  # isort: skip
+from . import translate as translate  # isort: skip
