@@ -51,6 +51,8 @@ def _bend(
     if change.elastic:
         coarse = change.elastic * torch.randn(1, 3, *(max(2, round(n / 12)) for n in size), generator=g)
         position = position + functional.interpolate(coarse, tuple(size), mode="trilinear")[0].movedim(0, -1)
+    if labels.shape[0] == 1:
+        position[..., 2] = 0  # a slice stays in its plane
     extent = torch.tensor(labels.shape[::-1])
     grid = ((2 * position + 1) / extent - 1)[None]
     image = functional.grid_sample(image[None], grid, "bilinear", "zeros", align_corners=False)[0]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from ..errors import BadInput, choose
-from .cases import CaseCache, prepare_cases
+from .cases import CaseCache, prepare_segments
 from .contrasts import ContrastCache, RegressorLesson, TranslatorLesson, prepare_contrasts
 from .latent import AutoencoderLesson, LatentLesson
 from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
@@ -51,7 +51,7 @@ class Trade(NamedTuple):
 
 TRADES = (
     Trade(prepare_slices, "slices", SliceCache, LESSONS),
-    Trade(prepare_cases, "cases", CaseCache, SEGMENTERS),
+    Trade(prepare_segments, "cases", CaseCache, SEGMENTERS),
     Trade(prepare_pairs, "cases", PairCache, MORPHERS),
     Trade(prepare_contrasts, "slices", ContrastCache, TRANSLATORS),
     Trade(prepare_frames, "frames", VesselCache, {"darl": VesselLesson}),

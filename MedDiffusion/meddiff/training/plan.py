@@ -134,7 +134,8 @@ class AugmentCrop(Pose):
 class FitCrops(Optimisation):
     """How crops are drawn, and what the loss weighs."""
 
-    crop: tuple[int, int, int]  # voxels (Z, Y, X)
+    crop: tuple[int, int, int] | tuple[int, int]  # voxels (Z, Y, X), or (Y, X) of a slice
+    painted: float = Field(0.0, ge=0, le=1)  # share of slices that show painted lesions in place of their own
     dice_weight: float = Field(1.0, ge=0)
     coarse_weight: float = Field(10.0, ge=0)  # of the map beside a MedSegDiff (Wu 2023)
     augment: AugmentCrop = AugmentCrop()
@@ -150,19 +151,44 @@ class Labelled(_Strict):
     weight: float = Field(1.0, gt=0)
 
 
+class Drawn(Labelled):
+    """As `Labelled`; where nobody drew lesions, the bright ones are filled, and others painted."""
+
+    labels: str = ""
+
+
 class CasePlan(Course):
     """A model of images and their label maps, in which 0 is background and k the k-th of `segments`."""
 
-    spacing_mm: tuple[float, float, float]
     segments: tuple[str, ...] = Field(min_length=1)
     images: tuple[Labelled, ...] = Field(min_length=1)
 
 
 class SegmentPlan(CasePlan):
-    """A model that segments."""
+    """A model that segments volumes, or axial slices (`training.crop`)."""
 
     kind: Literal["segmenter", "unet", "medsegdiff"]
+    images: tuple[Drawn, ...] = Field(min_length=1)
+    plane: Literal["axial"] = "axial"
+    shapes: str = ""  # label maps whose lesions are painted on slices without
+    contrasts: tuple[Literal["FLAIR", "T1", "T2"], ...] = ()  # of the channels: how lesions look in each
     training: FitCrops
+
+    @property
+    def planar(self) -> bool:
+        return len(self.training.crop) == 2
+
+    @model_validator(mode="after")
+    def _check(self) -> SegmentPlan:
+        dims = self.network["arguments"].get("spatial_dims", 2)
+        if not dims == len(self.training.crop) == len(self.spacing_mm):
+            raise ValueError(f"crop and spacing of {dims} numbers each, as the network has dimensions")
+        paints = self.planar and len(self.segments) == 1 and self.contrasts[:1] == ("FLAIR",)
+        if self.shapes and not paints:
+            raise ValueError("shapes are painted on slices with one segment, and contrasts that begin with FLAIR")
+        if not self.shapes and (self.training.painted or not all(image.labels for image in self.images)):
+            raise ValueError("shapes, where lesions are to be painted or some images have no labels")
+        return self
 
 
 class FitPairs(Optimisation):
@@ -180,6 +206,7 @@ class FitPairs(Optimisation):
 class PairPlan(CasePlan):
     """A model that registers one case to another."""
 
+    spacing_mm: tuple[float, float, float]
     kind: Literal["morph", "voxelmorph"]
     training: FitPairs
 

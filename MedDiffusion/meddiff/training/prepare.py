@@ -19,7 +19,7 @@ from ..lesions import bright_lesions, fill, white_matter
 from ..splits import files_of
 from ..tiling import slices
 from ..volume import canonical, read, require_usable
-from .plan import CasePlan, ContrastPlan, Course, Plan, Source
+from .plan import CasePlan, ContrastPlan, Course, Plan, SegmentPlan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
 
@@ -55,7 +55,7 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
             )
             say(f"{rows[-1]['file']}: {len(stack)} slices of {stack.shape[2]}x{stack.shape[1]}")
     require_some(rows, plan, data, split)
-    tensors |= _shapes(plan, data, split)
+    tensors |= shapes_of(plan, data, split)
     write_cache(cache, tensors, rows, plan, split)
     return sum(len(t) for t in tensors.values())
 
@@ -104,7 +104,7 @@ def _stacks(plan: Plan, source: Source, path: Path) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array) for name, array in found.items()}
 
 
-def _slices(array: np.ndarray, plan: Plan) -> np.ndarray:
+def _slices(array: np.ndarray, plan: Plan | SegmentPlan) -> np.ndarray:
     return np.asarray(slices(array, plan.plane))[:, 0]
 
 
@@ -118,7 +118,7 @@ def _lesions(source: Source, path: Path) -> np.ndarray | None:
     return volume.array > 0 if source.lesions else bright_lesions(volume.array.astype(np.float32))
 
 
-def _shapes(plan: Plan, data: Path, split: str) -> dict[str, torch.Tensor]:
+def shapes_of(plan: Plan | SegmentPlan, data: Path, split: str) -> dict[str, torch.Tensor]:
     """The slices with lesions of every label map that the plan names, by number."""
     found = {}
     for path in listed(plan.shapes, data, split) if plan.shapes else []:

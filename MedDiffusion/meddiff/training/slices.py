@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,18 +90,9 @@ class SliceCache:
         mask = self._tensors[seen.replace("seen", "masks")][number][None] if seen in self._tensors else None
         if mask is not None and int(mask.sum()) >= 10 and float(torch.rand((), generator=g)) < 0.5:
             return self._tensors[seen][number].float()[None], mask.float()
-        shape = self._shape((image.shape[1], image.shape[2]), g)
+        shape = random_shape(self._shapes, (image.shape[1], image.shape[2]), g)
         painted, where = paint(image, shape, about["label"], g, about["white"])
         return painted, where.float()
-
-    def _shape(self, size: tuple[int, int], g: torch.Generator) -> Tensor:
-        """The lesions of a slice of another person (1, *size) bool, shifted a little and sometimes mirrored."""
-        stack = self._shapes[int(torch.randint(len(self._shapes), (), generator=g))]
-        mask = stack[int(torch.randint(len(stack), (), generator=g))].float()[None]
-        change = Augment(affine=0.7, rotate_degrees=20, scale=0.2, shear=0.1)
-        mask = crop(mask, size, change, g) > 0.5
-        shift = torch.randint(-10, 11, (2,), generator=g).tolist()
-        return mask.roll(shift, (1, 2))
 
     def _label(self, row: int, state: str, g: torch.Generator, fit: Fit) -> int:
         labels, (draw, forget) = self.plan.labels, torch.rand(2, generator=g).tolist()
@@ -112,6 +103,17 @@ class SliceCache:
         forgotten = state not in self.plan.states or (forget < fit.drop_state and state in FORGETTABLE)
         told = 0 if forgotten else 1 + list(self.plan.states).index(state)
         return self._labels[row] + told * len(labels[:-1])
+
+
+def random_shape(stacks: Sequence[Tensor], size: tuple[int, int], g: torch.Generator) -> Tensor:
+    """The lesions of a slice of another person (1, *size) bool, shifted a little and sometimes mirrored; `stacks`
+    (N, Y, X) of each person."""
+    stack = stacks[int(torch.randint(len(stacks), (), generator=g))]
+    mask = stack[int(torch.randint(len(stack), (), generator=g))].float()[None]
+    change = Augment(affine=0.7, rotate_degrees=20, scale=0.2, shear=0.1)
+    mask = crop(mask, size, change, g) > 0.5
+    shift = torch.randint(-10, 11, (2,), generator=g).tolist()
+    return mask.roll(shift, (1, 2))
 
 
 def crop(image: Tensor, size: tuple[int, int], change: Augment, g: torch.Generator) -> Tensor:
