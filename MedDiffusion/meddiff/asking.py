@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,21 +56,15 @@ def tell(
     beside the image, or to both (Pinaya 2022), as the network has room for; the label map stands beside it, too, coded
     as `codes.encode` does, or 0 for "not told". None for a network that can be told nothing.
     """
-    arguments, parts = card.network.arguments, []
+    parts = []
     numbers = torch.tensor([_scaled(card, row) for row in rows], dtype=torch.float32, device=device)
-    channels = _count(arguments, "concat_channels")
-    classes = len(card.segments) + 1 if card.segments else 0
-    if channels not in ({0, len(card.covariates)} if not classes else {classes, classes + len(card.covariates)}):
-        raise BadModel(
-            f"the network of {card.id} has {channels} channels beside the image; its {len(card.covariates)} covariates "
-            f"and {classes} classes do not fill them"
-        )
-    if channels > classes:
+    classes, constants = beside_image(card)
+    if constants:
         parts.append(numbers[(..., *(None,) * len(size))].expand(-1, -1, *size))
     if classes:
         coded = torch.zeros(1, classes, *size) if labels is None else encode(labels[None], classes, "one-hot")
         parts.append(coded.to(device).expand(len(rows), *coded.shape[1:]))
-    context = numbers[:, None] if _count(arguments, "context_features") else None
+    context = numbers[:, None] if card.network.arguments.get("context_features") else None
     names = card.labels
     index = None if names is None else torch.tensor([names.index(r.label, r.state) for r in rows], device=device)
     if not parts and context is None and index is None:
@@ -79,12 +72,22 @@ def tell(
     return Condition(torch.cat(parts, 1) if parts else None, context, index, names.null if names else None)
 
 
+def beside_image(card: Card) -> tuple[int, int]:
+    """How many channels beside the image are for a label map and for covariates; raises BadModel for any others."""
+    channels = card.network.arguments.get("concat_channels", 0)
+    classes, numbers = len(card.segments) + 1, len(card.covariates)
+    ways = {0: (0, 0), numbers: (0, numbers)}
+    if card.segments:
+        ways |= {classes: (classes, 0), classes + numbers: (classes, numbers)}
+    if not isinstance(channels, int) or channels not in ways:
+        raise BadModel(
+            f"the network of {card.id} has {channels} channels beside the image; expected {classes} for its segments, "
+            f"{numbers} for its covariates, or all of these"
+        )
+    return ways[channels]
+
+
 def _scaled(card: Card, row: Asked) -> list[float]:
     """Each covariate from 0 to 1 in its range, its null value where it is not told."""
     told = ((row.covariates.get(name, about.null), about) for name, about in card.covariates.items())
     return [(value - about.min) / (about.max - about.min) for value, about in told]
-
-
-def _count(arguments: Mapping[str, Any], name: str) -> int:
-    value = arguments.get(name)
-    return value if isinstance(value, int) else 0

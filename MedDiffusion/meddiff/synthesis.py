@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .asking import Asked, tell
+from .asking import Asked, beside_image, tell
 from .cuts import seen
 from .errors import BadInput, BadModel, Notice
 from .intensity import Intensity, Scaling
@@ -144,7 +144,7 @@ def _grid(model: Model, size: Sequence[int | None], labels: Volume | None) -> tu
         if any(size):
             raise BadInput("a label map came, and a size with it; expected one of them: leave the size out")
         return _of_labels(model, labels)
-    if card.segments:
+    if beside_image(card)[0]:
         told = f"no label map came; {card.id} then makes any image of its kind"
         warnings.warn(f"{told}: give one to say where what is", Notice, stacklevel=4)
     given = size[:dims]
@@ -170,7 +170,7 @@ def _three(numbers: Sequence[float]) -> tuple[float, float, float]:
 def _of_labels(model: Model, labels: Volume) -> tuple[Volume, Tensor]:
     """The grid of a label map at the model's spacing, and what it shows there."""
     card = model.card
-    if not card.segments:
+    if not beside_image(card)[0]:
         raise BadInput(f"a label map came, and {card.id} cannot be told of one; leave it out, or choose another model")
     if len(card.spacing_mm) != 3:
         raise BadModel(f"{card.id} makes slices of label maps, which this version does not; expected 3D")
