@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from .bench import Row, Say, bar
@@ -63,6 +64,14 @@ WAYS = (
 )
 
 
+class Known(NamedTuple):
+    """An image, its true labels, and its further channels."""
+
+    image: Volume
+    truth: Volume
+    others: tuple[Volume, ...] = ()
+
+
 @dataclass(frozen=True)
 class Scored:
     """One crop, segmented: Dice and HD95 (mm) by segment, the foretold Dice, and the voxels by confidence."""
@@ -77,12 +86,12 @@ class Scored:
     seconds: float
 
 
-def crops(data: Path, split: str = "test", count: int | None = None) -> list[tuple[Volume, Volume]]:
+def crops(data: Path, split: str = "test", count: int | None = None) -> list[Known]:
     """Images and label maps of a split, the first `count` of them; raises BadInput where there are none."""
     found = [data / name for name in files_of(data, split) if name.startswith(f"{FOLDER}/images/")]
     if not found:
         raise BadInput(f"no crop of the split {split!r} is named in {data / MANIFEST}; expected {FOLDER}/images/...")
-    return [(read(path), read(data / FOLDER / "labels" / path.name)) for path in found[:count]]
+    return [Known(read(path), read(data / FOLDER / "labels" / path.name)) for path in found[:count]]
 
 
 def compare(
@@ -101,39 +110,44 @@ def compare(
             yield measure(model, entry, some, f"{len(some)} {split} crops, {DRAWS} draws", say)
 
 
-def measure(model: Model, entry: Entry, pairs: Sequence[tuple[Volume, Volume]], case: str, say: Say) -> Row:
+def measure(model: Model, entry: Entry, pairs: Sequence[Known], case: str, say: Say) -> Row:
     """The row of one method on some crops."""
-    scored = [score(model, entry, *pair) for pair in pairs]
-    row = {"recipe": entry.recipe, "preset": entry.preset, "case": case, "crops": len(pairs), "samples": entry.samples}
-    row |= summary(scored)
+    scored = [judged(*answer(model, entry, pair)) for pair in pairs]
+    row = about(entry, case) | {"crops": len(pairs)} | summary(scored)
     say(f"{entry.recipe}, {entry.preset}: Dice {row['dice']:.4f}, {row['seconds']:.2f} s a crop ({case})")
     return row
 
 
-def score(model: Model, entry: Entry, image: Volume, truth: Volume) -> Scored:
-    """Segment one crop, and compare it with its truth."""
+def about(entry: Entry, case: str) -> Row:
+    """How a row begins."""
+    return {"recipe": entry.recipe, "preset": entry.preset, "case": case, "samples": entry.samples}
+
+
+def answer(model: Model, entry: Entry, known: Known) -> tuple[Segmentation, Volume, float]:
+    """What one method makes of an image, the truth, and the seconds that it took."""
+    told: dict[str, Any] = {"method": entry.recipe, "parameters": entry.parameters, "samples": entry.samples}
     preset = entry.preset if entry.preset in ("fast", "best") else "balanced"
     began = time.perf_counter()
-    run = segment(image, model, method=entry.recipe, preset=preset, parameters=entry.parameters, samples=entry.samples)
-    found = drain(run)
-    seconds = time.perf_counter() - began
-    return judged(found, truth, seconds)
+    found = drain(segment(known.image, model, preset=preset, others=known.others, **told))
+    return found, known.truth, time.perf_counter() - began
 
 
-def judged(found: Segmentation, truth: Volume, seconds: float = 0.0) -> Scored:
-    """What a segmentation is worth; HD95 of a segment that was missed is left out of means as infinite."""
+def judged(found: Segmentation, truth: Volume, seconds: float = 0.0, inside: NDArray[np.bool_] | None = None) -> Scored:
+    """What a segmentation is worth, its probabilities `inside` of a mask (Z, Y, X); HD95 of a segment that was missed
+    is left out of means as infinite."""
     labels, mine = truth.array.astype(int), found.labels.array
     numbers = range(1, len(found.names) + 1)
     each = [volume.array for volume in found.each.values()]
     probabilities = np.stack([1 - np.sum(each, axis=0), *each])
     near = ndimage.binary_dilation(labels > 0, iterations=MARGIN)
+    here = np.ones(labels.shape, bool) if inside is None else inside
     return Scored(
         dice=tuple(dice(labels == k, mine == k) for k in numbers),
         hd95=tuple(hd95(labels == k, mine == k, truth.spacing) for k in numbers),
         predicted=found.quality or 0.0,
-        probabilities=probabilities.reshape(len(probabilities), -1).astype(np.float32),
-        truth=labels.ravel(),
-        near=near.ravel(),
+        probabilities=probabilities[:, here].astype(np.float32),
+        truth=labels[here],
+        near=near[here],
         calls=found.calls,
         seconds=seconds,
     )

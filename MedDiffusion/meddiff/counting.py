@@ -1,4 +1,5 @@
-"""How many network calls a method makes, said as data: the registry, its JSON and the panels all count alike."""
+"""How many network calls a method makes, said as data: the registry, its JSON and the panels all count alike; and how
+many there are of a thing, in words."""
 
 from __future__ import annotations
 
@@ -17,3 +18,8 @@ def count(terms: Sequence[Sequence[Any]], settings: Mapping[str, Any]) -> int:
             product *= int(settings[factor] if isinstance(factor, str) else factor)
         total += product
     return total
+
+
+def some(number: float, thing: str) -> str:
+    """A number of things: 1 lesion, 2 lesions."""
+    return f"{number:.0f} {thing}{'' if round(number) == 1 else 's'}"

@@ -66,10 +66,19 @@ class Placed:
         scaled = [s.forward(v.array.astype(np.float32)) for s, v in zip(self.scalings, self.images, strict=True)]
         return torch.from_numpy(np.stack(scaled).astype(np.float32))
 
+    @cached_property
+    def units(self) -> list[int]:
+        """The numbers of what the network sees at a time: the volume, or each of its slices that shows anything."""
+        return [0] if self.dims == 3 else (~self._blank).nonzero().flatten().tolist()
+
     @property
-    def units(self) -> range:
-        """The numbers of what the network sees at a time: the volume, or each of its slices."""
-        return range(1 if self.dims == 3 else self.grid.shape[0])
+    def blank(self) -> list[int]:
+        """The numbers of the slices that the network does not see: each channel is one value."""
+        return [] if self.dims == 3 else self._blank.nonzero().flatten().tolist()
+
+    @property
+    def _blank(self) -> Tensor:
+        return (self.stack == self.stack[:, :, :1, :1]).all(-1).all(-1).all(0)
 
     @property
     def size(self) -> tuple[int, ...]:

@@ -38,6 +38,8 @@ def first_guess(given: Volume, grid: Volume, names: Sequence[str]) -> NDArray[np
     if other:
         _tell("the first segmentation lies on another grid than the volume; it was resampled")
     found[0] = np.clip(1 - found[1:].sum(0), 0, 1)
+    if found[0].max() < 0.5:
+        _tell("the first segmentation has no background: every voxel of the volume is in a segment; background is 0")
     return found / found.sum(0)
 
 

@@ -91,7 +91,7 @@ def segment(
     placed = Placed.of((volume, *others), player)
     limits = _limits(low, high)
     start, extra = _start(recipe, model, placed, names, first, limits)
-    tally = Tally.empty(samples, len(names) + 1, placed.grid.shape)
+    tally = Tally.empty(samples, len(names) + 1, placed.grid.shape, placed.blank)
     pairs = [(unit, k) for k in range(samples) for unit in placed.units]
     at_once = max(1, min(batch, ROOM // ((len(names) + 1) * prod(placed.size))))
     groups = [pairs[part] for part in batches(len(pairs), at_once)]
@@ -155,9 +155,12 @@ class Tally:
     squares: np.ndarray
 
     @classmethod
-    def empty(cls, samples: int, classes: int, shape: tuple[int, ...]) -> Tally:
+    def empty(cls, samples: int, classes: int, shape: tuple[int, ...], blank: Sequence[int] = ()) -> Tally:
+        """Of `blank` slices it is known that they are background."""
         members, total = np.zeros((samples, *shape), np.uint8), np.zeros((classes, *shape), np.float32)
-        return cls(members, total, np.zeros(shape, np.float32))
+        squares = np.zeros(shape, np.float32)
+        total[0, list(blank)] = squares[list(blank)] = samples
+        return cls(members, total, squares)
 
     def add(self, member: int, where: tuple[slice | int, ...], p: np.ndarray) -> None:
         """The probabilities (K, ...) that a member gives to a part of the volume."""

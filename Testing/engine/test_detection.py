@@ -434,10 +434,10 @@ def test_the_command_line_gives_the_voxels_of_a_job(cli: Run, job: Job, tmp_path
     assert (code, err) == (0, "")
     for name in ("healthy", "anomaly", "lesions"):
         assert np.array_equal(read(tmp_path / "cli" / f"{name}.nrrd").array, read(here.outputs[name]).array)
-    assert "1 lesions of 0.04 cm3 above 0.300" in out and "Dice 1.000" in out and "lesions found 100%" in out
+    assert "1 lesion of 0.04 cm3 above 0.300" in out and "Dice 1.000" in out and "lesions found 100%" in out
     code, out, _ = cli("run", job_file(job, tmp_path), "--json")
     assert code == 0 and json.loads(out)["figures"]["lesions"] == 1
-    assert "1 lesions" in cli("run", job_file(job, tmp_path))[1]
+    assert "1 lesion of" in cli("run", job_file(job, tmp_path))[1]
 
 
 def job_file(job: Job, tmp_path: Path) -> Path:

@@ -75,6 +75,7 @@ LAYERS = [
         "bench_anomaly",
         "bench_segment",
         "bench_vessels",
+        "bench_lesions",
         "thresholds",
         "calibration",
     ],

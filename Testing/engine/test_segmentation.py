@@ -321,6 +321,11 @@ def test_a_single_segment_stands_for_all(exact: Callable[..., Model], volume: Vo
     assert ((result.labels.array > 0) == (given.array > 0)).mean() > 0.9  # the noise of a tie may win at times
 
 
+def test_a_mask_of_ones_is_told(exact: Callable[..., Model], volume: Volume, given: Volume) -> None:
+    with pytest.warns(Notice, match="has no background: every voxel of the volume is in a segment"):
+        from_first(volume, blind(exact()), given.with_array(np.ones_like(given.array)))
+
+
 def test_more_segments_than_the_model_knows(exact: Callable[..., Model], volume: Volume, given: Volume) -> None:
     many = given.with_array(given.array + (np.indices(given.shape)[0] > 5))
     with pytest.raises(BadInput, match=r"has 3 segments; the model knows 2 \(Front, Back\)"):

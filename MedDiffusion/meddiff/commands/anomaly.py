@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..counting import some
 from . import console
 from .jobs import (
     PRIOR,
@@ -116,7 +117,7 @@ def report(result: Result, as_json: bool = False) -> None:
         console.say(f"and {len(rows) - MOST} smaller ones, in {result.outputs['table'].name}")
     figures = result.figures
     console.say(
-        f"{figures['lesions']:.0f} lesions of {figures['lesion_volume_mm3'] / 1000:.2f} cm3 "
+        f"{some(figures['lesions'], 'lesion')} of {figures['lesion_volume_mm3'] / 1000:.2f} cm3 "
         f"above {figures['threshold']:.3f}"
     )
     if told := [text.format(figures[name]) for name, text in FIGURES.items() if name in figures]:

@@ -165,15 +165,16 @@ def segment(
     quick: Quick = False,
     output: Json = None,
 ) -> None:
-    """Segmentation of the hippocampus, or of vessels: overlap, borders, calibration, and whether a method knows its
-    failures."""
-    from .. import bench, bench_segment, bench_vessels
+    """Segmentation of the hippocampus, of lesions, or of vessels: overlap, borders, calibration, and whether a method
+    knows its failures."""
+    from .. import bench, bench_lesions, bench_segment, bench_vessels
     from ..errors import notices
     from ..models import load
 
     _parent(output)
     loaded = load(model, device)
-    kind = bench_vessels if "darl" in loaded.card.recipes else bench_segment
+    kinds = {"brain": bench_lesions, "vessels": bench_vessels}
+    kind = kinds.get("vessels" if "darl" in loaded.card.recipes else loaded.card.anatomy, bench_segment)
     rows: list[Row] = []
     with notices(lambda _: None):  # the same for every crop
         for row in kind.compare(data, loaded, quick=quick, say=console.tell, split=split, only=method or ()):

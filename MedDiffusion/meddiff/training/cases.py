@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..counting import some
 from ..errors import BadInput
 from ..intensity import Intensity
 from ..noises import seed_of
@@ -49,7 +50,7 @@ def prepare_cases(
             about = {"file": path.relative_to(data).as_posix(), "sha256": digest, "weight": source.weight}
             rows.append({"key": key, **about})
     require_some(rows, plan, data, split)
-    say(f"{len(rows)} cases of {len(plan.segments)} segments")
+    say(f"{some(len(rows), 'case')} of {some(len(plan.segments), 'segment')}")
     write_cache(cache, tensors | more(tensors), rows, plan, split)
     return len(rows)
 
