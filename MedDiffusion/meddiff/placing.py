@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .brain import find_brain, shows_skull
+from .counting import some
 from .domain import FEWEST, FLAT, MUCH
 from .errors import BadInput, Notice
 from .intensity import Scaling
@@ -31,18 +33,23 @@ class Placed:
     slab: int
 
     @classmethod
-    def of(cls, volumes: Sequence[Volume], model: Model, what: str = "the volume", *, some: bool = False) -> Placed:
+    def of(cls, volumes: Sequence[Volume], model: Model, what: str = "the volume", *, fewer: bool = False) -> Placed:
         """Raises BadInput for volumes that the model cannot use; Notices tell what was done, and what looks odd.
 
-        `some`: the model does with fewer channels than it has."""
+        `fewer`: the model does with fewer channels than it has."""
         card = model.card
-        if len(volumes) != len(card.channels) and not some:
+        if len(volumes) != len(card.channels) and not fewer:
             wanted = ", ".join(channel.name for channel in card.channels)
-            raise BadInput(f"{len(volumes)} volume(s) came; {card.id} wants {len(card.channels)}: {wanted}")
+            raise BadInput(
+                f"{some(len(volumes), 'volume')} came; {card.id} wants {len(card.channels)}, in this order: {wanted}"
+            )
         for volume in volumes:
             require_usable(volume, what)
             if np.iscomplexobj(volume.array):
                 raise BadInput(f"{what} is complex; expected a real one: take its magnitude first")
+        if not all(same_grid(volume, volumes[0], 0.01 * min(volumes[0].spacing)) for volume in volumes):
+            told = "the contrasts lie on different grids; the others were resampled to that of the first"
+            warnings.warn(f"{told}: are they registered?", Notice, stacklevel=3)
         source, restore = canonical(volumes[0])
         dims = _number(model, "spatial_dims", 2)
         grid = _working(source, card.spacing_mm, card.spacing_tolerance, what)
@@ -169,5 +176,16 @@ def _check(image: Volume, model: Model, dims: int, what: str) -> None:
         odd.append("it has strongly negative values, as CT does, and the model is for MR")
     if card.modality == "CT" and image.array.min() >= 0:
         odd.append("it has no negative values, as MR does not, and the model is for CT")
+    if card.anatomy == "brain" and card.task == "segment" and dims == 2 and (image.array > 0).any():
+        odd += _not_a_bare_brain(image)
     for words in odd:
         warnings.warn(f"{what} may not be what the model expects: {words}", Notice, stacklevel=4)
+
+
+def _not_a_bare_brain(image: Volume) -> list[str]:
+    """What a model of brains without skulls was never shown."""
+    try:
+        head = shows_skull(image, find_brain(image, 0), 0)
+    except BadInput as error:
+        return [str(error)]
+    return ["it shows the head, and the model knows brains without a skull: strip it"] if head else []

@@ -23,7 +23,7 @@ from .reconstruction import Preset
 from .registry import Between, OneOf, Recipe, find_recipe, parameters_of
 from .sampling import Run
 from .tiling import batches
-from .volume import Volume, same_grid
+from .volume import Volume
 
 Shown = Annotated[str | None, OneOf((), "what the image shows, a contrast of the model")]
 
@@ -71,12 +71,8 @@ def translate(
         samples = 1  # all are the same
     elif samples == 1:
         warnings.warn("one sample has no spread: the uncertainty is 0 everywhere; take 2 or more", Notice, stacklevel=2)
-    if not all(same_grid(other, volume) for other in others):
-        told = "the contrasts lie on different grids; the others were resampled to that of the first"
-        warnings.warn(f"{told}: are they registered?", Notice, stacklevel=2)
-    placed = Placed.of((volume, *others), model, some=True)
-    kept = [unit for unit in placed.units if placed.unit(unit).any()]
-    pairs = [(unit, k) for k in range(samples) for unit in kept]
+    placed = Placed.of((volume, *others), model, fewer=True)
+    pairs = [(unit, k) for k in range(samples) for unit in placed.units]
     groups = [pairs[part] for part in batches(len(pairs), batch)]
     total, squares, first = (np.zeros(placed.grid.shape, np.float32) for _ in range(3))
     for number, group in enumerate(groups):
@@ -93,7 +89,7 @@ def translate(
     mean = total / samples
     spread = np.sqrt(np.maximum(squares - samples * np.square(mean), 0) / max(samples - 1, 1))
     calls = recipe.calls(settings) * samples
-    pixels = seen(placed.size, model.card.window, model.card.shape_multiple) * len(kept)
+    pixels = seen(placed.size, model.card.window, model.card.shape_multiple) * len(placed.units)
     used = {**settings, "target": target, "sources": list(shown.sources), "samples": samples}
     return Translation(*_back(placed, mean, spread, first), calls, calls * pixels / 1e6, used)
 
