@@ -97,6 +97,11 @@ def simulated(data: Path, contrast: str, split: str = "test", count: int = 40) -
     return Case(PAINTED, contrast, apart, np.stack(truths), around[rows], planar=True)
 
 
+def unpainted(data: Path, contrast: str, split: str = "test", count: int = 40) -> np.ndarray:
+    """The slices (N, Y, X) of `simulated` before anything was painted on them."""
+    return person(data, contrast, split).array[[row for _, row in _chosen(data, split, count)]]
+
+
 def person(data: Path, what: str, split: str) -> Volume:
     """A canonical volume of the person of a split: a contrast, or "lesions"."""
     path = data / f"{PERSONS[split]}_{what}.nii.gz"

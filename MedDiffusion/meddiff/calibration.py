@@ -70,7 +70,7 @@ def read_quality(report: Path, folder: Path) -> list[Quality]:
     return [
         Quality(dataset=f"test split, {row['case']}", metric=f"{name} of {_method(row)}", value=row[name], **about)
         for row in rows
-        for name in ("psnr", "ssim", "auprc", "dice")
+        for name in ("psnr", "ssim", "auprc", "dice", "called")
         if name in row
     ]
 

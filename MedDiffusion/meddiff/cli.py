@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import anomaly, bench, console, jobs, methods, models, segment, synthesise, train, translate
+from .commands import anomaly, bench, console, inpaint, jobs, methods, models, segment, synthesise, train, translate
 from .errors import BadInput, Cancelled, hint
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(segment.segment)
 app.command()(anomaly.anomaly)
 app.command()(synthesise.synthesise)
 app.command()(translate.translate)
+app.command()(inpaint.inpaint)
 app.command()(jobs.demo)
 app.command()(jobs.run)
 app.command()(methods.methods)

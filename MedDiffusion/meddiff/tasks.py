@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import task_anomaly, task_reconstruct, task_register, task_segment, task_synthesise, task_translate
+from . import task_anomaly, task_inpaint, task_reconstruct, task_register, task_segment, task_synthesise, task_translate
 from .registry import recipes
 from .task_reconstruct import acquisition_kinds, compare, place_reference, read_mask
 from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_options
@@ -31,6 +31,7 @@ TASKS: dict[str, Task] = {
     "register": task_register.TASK,
     "synthesise": task_synthesise.TASK,
     "translate": task_translate.TASK,
+    "inpaint": task_inpaint.TASK,
 }
 
 

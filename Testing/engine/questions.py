@@ -21,6 +21,7 @@ from meddiff.noises import gaussian
 from meddiff.operators import Fourier, Operator
 from meddiff.prior import Condition, Prior
 from meddiff.recipes.anomaly import Subject
+from meddiff.recipes.inpaint import Hole
 from meddiff.recipes.reconstruct import Measured
 from meddiff.recipes.register import Pair
 from meddiff.recipes.segment import Pictured
@@ -293,11 +294,36 @@ def translate() -> Question:
     )
 
 
+# ---------------------------------------------------------------- inpaint
+
+
+def inpaint() -> Question:
+    """A rectangle of a diseased image is hidden."""
+    truth = world(spread=2.0)
+
+    def data(batch: int, counter: Counter) -> Hole:
+        conditions, hidden = told(batch), truth.region[None, None].double()
+        return Hole(truth.image("diseased", batch), hidden, conditions["healthy"], conditions["null"])
+
+    return Question(
+        prior=truth.prior(SCHEDULES["vp"]),
+        data=data,
+        inputs=lambda data: [data.image, data.hidden],
+        first=lambda data: data.image,
+        fits=lambda method, data, x: bool(torch.equal(x * (1 - data.hidden), data.image * (1 - data.hidden))),
+        conditions=lambda data: [data.told, data.untold],
+        single=lambda data: replace(data, image=data.image.float(), hidden=data.hidden.float()),
+        apart=1e-3,
+        settings={"steps": 6, "passes": 2, "jump": 2},
+    )
+
+
 QUESTIONS: dict[str, dict[str, Question]] = {
     "reconstruct": {name: reconstruct(operator) for name, operator in PROBLEMS.items()},
     "segment": {f"{dims}D, {code}": segment(dims, code) for dims in (2, 3) for code in CODES} | {"vessels": vessels()},
     "anomaly": {state: anomaly(state) for state in ("healthy", "diseased")},
     "synthesise": {"states": synthesise()},
     "translate": {"one of three": translate()},
+    "inpaint": {"rectangle": inpaint()},
     "register": {f"{len(size)}D": register(size) for size in ((12, 10), (7, 8, 9))},
 }

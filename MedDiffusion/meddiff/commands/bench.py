@@ -15,6 +15,7 @@ from . import console
 
 if TYPE_CHECKING:
     from ..bench import Row
+    from ..models import Model
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -167,24 +168,81 @@ def segment(
 ) -> None:
     """Segmentation of the hippocampus, of lesions, or of vessels: overlap, borders, calibration, and whether a method
     knows its failures."""
-    from .. import bench, bench_lesions, bench_segment, bench_vessels
-    from ..errors import notices
+    from .. import bench_lesions, bench_segment, bench_vessels
     from ..models import load
 
-    _parent(output)
     loaded = load(model, device)
     kinds = {"brain": bench_lesions, "vessels": bench_vessels}
     kind = kinds.get("vessels" if "darl" in loaded.card.recipes else loaded.card.anatomy, bench_segment)
+    _measure("segment", kind, data, loaded, output, quick=quick, split=split, only=method or ())
+
+
+@app.command()
+def synthesise(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A model's id or folder.")] = "mednist-64",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quick: Quick = False,
+    output: Json = None,
+) -> None:
+    """Synthesis of six classes: whether a classifier knows them and can learn from them, how varied they are, and how
+    near to what was learnt from."""
+    from .. import bench_synthesise
+    from ..models import load
+
+    _measure("synthesise", bench_synthesise, data, load(model, device), output, quick=quick)
+
+
+@app.command()
+def translate(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A model's id or folder.")] = "brain-translate",
+    split: Annotated[str, typer.Option(help="test; train to choose settings by.")] = "test",
+    step: Annotated[int, typer.Option(min=1, help="Every so many of the 60 central slices.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quick: Quick = False,
+    output: Json = None,
+) -> None:
+    """Translation of brain contrasts, beside the same network in one pass: errors, sharpness, and whether the spread
+    tells of them."""
+    from .. import bench_translate
+    from ..models import load
+
+    _measure("translate", bench_translate, data, load(model, device), output, quick=quick, split=split, step=step)
+
+
+@app.command()
+def inpaint(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A model's id or folder.")] = "brain-anomaly",
+    split: Annotated[str, typer.Option(help="test; train to choose settings by.")] = "test",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quick: Quick = False,
+    output: Json = None,
+) -> None:
+    """Inpainting of painted lesions, beside biharmonic inpainting: errors, and steps across the seam."""
+    from .. import bench_inpaint
+    from ..models import load
+
+    _measure("inpaint", bench_inpaint, data, load(model, device), output, quick=quick, split=split)
+
+
+def _measure(task: str, kind: Any, data: Path, loaded: Model, output: Path | None, **about: Any) -> None:
+    """Run a benchmark that has `compare`, `bars` and `COLUMNS`; each row goes to the file at once."""
+    from .. import bench
+    from ..errors import notices
+
+    _parent(output)
     rows: list[Row] = []
-    with notices(lambda _: None):  # the same for every crop
-        for row in kind.compare(data, loaded, quick=quick, say=console.tell, split=split, only=method or ()):
+    with notices(lambda _: None):  # the same for every image
+        for row in kind.compare(data, loaded, say=console.tell, **about):
             rows.append(row)
             if output:
-                _write(bench.report("segment", loaded, rows, kind.bars(rows)), output)
+                _write(bench.report(task, loaded, rows, kind.bars(rows)), output)
     for case in dict.fromkeys(row["case"] for row in rows):
         console.out.print()
         _show([row for row in rows if row["case"] == case], kind.COLUMNS, case)
-    _finish("segment", bench.report("segment", loaded, rows, kind.bars(rows)), output)
+    _finish(task, bench.report(task, loaded, rows, kind.bars(rows)), output)
 
 
 def _parent(output: Path | None) -> None:

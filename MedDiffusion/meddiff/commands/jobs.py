@@ -173,9 +173,10 @@ def run(
     """Run a job from a file: the same voxels as from the panel, the console or the cluster."""
     from ..job import read_job
     from ..registry import find_recipe
-    from . import anomaly, segment, synthesise, translate  # these import this module
+    from . import anomaly, inpaint, segment, synthesise, translate  # these import this module
 
     verbs = {"anomaly": anomaly, "segment": segment, "synthesise": synthesise, "translate": translate}
+    verbs |= {"inpaint": inpaint}
     reports = {task: verb.report for task, verb in verbs.items()}
     made = read_job(job)
     report = reports.get(find_recipe(made.recipe).task, console.report)

@@ -9,3 +9,4 @@ from . import vessels as vessels  # isort: skip
 from . import register as register  # isort: skip
 from . import synthesise as synthesise  # isort: skip
 from . import translate as translate  # isort: skip
+from . import inpaint as inpaint  # isort: skip
