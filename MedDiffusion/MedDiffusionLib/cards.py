@@ -16,17 +16,20 @@ from meddiff.domain import PLANES
 from meddiff.errors import BadInput, choose
 from meddiff.places import CARD, WEIGHTS, model_folders
 
-PARTS = {"medsegdiff": "medsegdiff", "darl": "reader"}  # what a network has that a recipe asks for, by its name
+# What a network has that a recipe asks for, by its name
+PARTS = {"medsegdiff": "medsegdiff", "darl": "reader", "one-pass-morpher": "baseline"}
 SINGLE = ("baseline", "reader")  # parts that are all that their network can do
 
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """A structure that a model segments: its name, its code (scheme, value, meaning), its colour (0 to 1)."""
+    """A structure that a model segments: its name, its code (scheme, value, meaning), its colour (0 to 1); in place of
+    the code, the whole `terminology` entry of a segment that was drawn."""
 
     name: str
     code: tuple[str, str, str] | None = None
     colour: tuple[float, float, float] | None = None
+    terminology: str = ""
 
 
 @dataclass(frozen=True)

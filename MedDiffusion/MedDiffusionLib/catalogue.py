@@ -235,11 +235,13 @@ def estimate(
     batch: int = 8,
     coils: int = 1,
     channels: int = 1,
+    more: float = 0.0,
 ) -> Cost:
     """What a run on a volume of `shape` (Z, Y, X) takes at most: slices without an image in them are skipped.
 
     `channels` is 2 for complex images. Seconds come from what runs here took, or from what is typical. For a network of
-    volumes the shape is the one that it works on, and members, not slices, are computed at a time.
+    volumes the shape is the one that it works on, and members, not slices, are computed at a time. What is done beside
+    the network takes `more` seconds.
     """
     sizes = _canonical(shape, direction)
     number = sizes[2 - PLANES[choose(plane, PLANES, "plane")]] if model.dims == 2 else 1
@@ -250,7 +252,7 @@ def estimate(
     megapixels = (factor * calls * number + min(PILOT.get(recipe.task, 0), 8 * number)) * rows * channels / 1e6
     known = _speeds().get(_worker(model.id, recipe), {}).get(device)
     typical = (GPU_SECONDS if device.startswith(("cuda", "mps")) else CPU_SECONDS) * model.work
-    seconds = megapixels * (known or typical)
+    seconds = megapixels * (known or typical) + more
     pixel = model.width * (GRADIENT_BYTES if recipe.gradient else CALL_BYTES)
     group = min(batch, number if model.dims == 2 else samples) * at_once
     memory = PROCESS_BYTES + channels * group * pixel + 8 * channels * prod(sizes) * 4 + 6 * coils * group * 8

@@ -21,6 +21,7 @@ COLOURS = {  # of maps
     "residual": "Magma",
     "anomaly": "Inferno",
     "probability": "Magma",
+    "jacobian": "Coolwarm",
 }
 GREY = "vtkMRMLColorTableNodeGrey"  # of every new volume
 ROLES = ("image", "labels", "outline", *COLOURS)
@@ -33,7 +34,8 @@ ALIKE = 1 / 3  # overlap of two intensity ranges, of what they cover together, f
 OUTLINE = 2  # pixels, of segments that are not filled
 SAMPLES = 500_000  # voxels are enough for a percentile
 
-# The colour maps of matplotlib (CC0) at seventeen equal steps; Slicer has them, and so they are made where it is not.
+# The colour maps of matplotlib (CC0; Coolwarm by K. Moreland) at seventeen equal steps; Slicer has them, so they are
+# made where it is not.
 ANCHORS = {
     "Viridis": "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b "
     "addc30 d8e219 fde725",
@@ -41,6 +43,8 @@ ANCHORS = {
     "fec488 fde2a3 fcfdbf",
     "Inferno": "000004 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 d24644 e45a31 f1731d f98e09 fcac11 "
     "f9cb35 f2ea69 fcffa4",
+    "Coolwarm": "3b4cc0 4e68d8 6282ea 779af7 8db0fe a3c2fe b9d0f9 ccd9ed dddcdc ecd3c5 f5c4ac f7b093 f4987a eb7d62 "
+    "dd5f4b ca3b37 b40426",
 }
 
 
@@ -163,6 +167,8 @@ def _thin(values: NDArray[Any], count: int = SAMPLES) -> NDArray[np.float64]:
 def _show_map(node: Any, role: str, like: Any, limit: float) -> None:
     values = _scalars(node)
     low, high, threshold, largest = _range(values)
+    if role == "jacobian":  # white where nothing has changed; a fold is below all colours
+        low, high = 0.0, 2.0
     if role == "probability":  # the same colour means the same in every volume
         low, high, threshold, largest = 0.0, 1.0, BACKGROUND, max(1.0, largest)
     if limit > 0:
@@ -187,7 +193,8 @@ def _show_map(node: Any, role: str, like: Any, limit: float) -> None:
         display.SetAndObserveColorNodeID(colour_node.GetID())
         display.AutoThresholdOff()
         display.SetThreshold(threshold, largest)
-        display.SetApplyThreshold(low == 0)  # in a map of both signs, zero lies in the middle and is no background
+        # in a map of both signs, zero lies in the middle and is no background; of a Jacobian nothing is
+        display.SetApplyThreshold(low == 0 and role != "jacobian")
 
 
 def _range(array: NDArray[Any]) -> tuple[float, float, float, float]:

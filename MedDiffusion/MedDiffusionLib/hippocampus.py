@@ -22,13 +22,16 @@ WATER, GREY, WHITE = 0.2, 0.64, 1.0  # brightness in T1
 # Along the axis: x, y, z, half the height; it is `FLAT` times as wide
 AXIS = ((-4, -13, -9, 3.6), (-2, -7, -9.5, 4.4), (1, 0, -7, 3.9), (3.5, 8, -1.5, 3.2), (3.5, 16, 5.5, 2.6))
 FLAT = 1.75
+# Another person: turned (degrees about x, y, z), of another size (part along x, y, z), and bent by so many mm
+TURNED, SIZES, BENT = (-6.0, -4.0, 5.0), (1.04, 0.92, 0.96), 0.9
 BORDER = 1.0  # y between the anterior and the posterior part
 BLUR, NOISE = 0.15, 0.025  # part of each neighbour that a voxel gets along an axis; part of white matter
 
 
-def hippocampus(seed: int = 0) -> Volume:
-    """A crop of a T1-weighted image at 1 mm, float32, white matter near 1000; `seed` draws its noise."""
-    x, y, z = _places()
+def hippocampus(seed: int = 0, person: int = 0) -> Volume:
+    """A crop of a T1-weighted image at 1 mm, float32, white matter near 1000; `seed` draws its noise, each `person` has
+    another shape."""
+    x, y, z = _places(person)
     outside, below, beside = _around(x, y, z)
     rng = np.random.default_rng(seed)
     image = np.full(x.shape, WHITE, np.float32)
@@ -53,20 +56,33 @@ def hippocampus(seed: int = 0) -> Volume:
     return _volume((1000 * np.hypot(image + real, imaginary)).astype(np.float32))
 
 
-def hippocampus_labels() -> Volume:
+def hippocampus_labels(person: int = 0) -> Volume:
     """The truth of `hippocampus`: uint8, 1 and 2 as in `NAMES`."""
-    x, y, z = _places()
+    x, y, z = _places(person)
     inside = _around(x, y, z)[0] < 0
     return _volume(np.where(inside, np.where(y < BORDER, 1, 2), 0).astype(np.uint8))
 
 
-def _places() -> tuple[Field, Field, Field]:
+def _places(person: int = 0) -> tuple[Field, Field, Field]:
     """x, y and z of every voxel, bent a little: nothing in a head is round."""
     axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in SHAPE]
     z, y, x = np.meshgrid(*axes, indexing="ij")
+    if person:
+        x, y, z = _other(person, x, y, z)
     rng = np.random.default_rng(SHAPE)
     fine, coarse = ([_waves(rng, length, x, y, z) for _ in range(3)] for length in (8.0, 18.0))
     return tuple(axis + 0.35 * f + 0.8 * c for axis, f, c in zip((x, y, z), fine, coarse, strict=True))
+
+
+def _other(person: int, x: Field, y: Field, z: Field) -> tuple[Field, ...]:
+    """The same places in somebody else, in whom they lie elsewhere."""
+    rng = np.random.default_rng([person])
+    for angle, (a, b) in zip(np.radians(TURNED), ((1, 2), (2, 0), (0, 1)), strict=True):
+        axes, cos, sin = [x, y, z], np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        axes[a], axes[b] = cos * axes[a] - sin * axes[b], sin * axes[a] + cos * axes[b]
+        x, y, z = axes
+    bends = [BENT * _waves(rng, 30.0, x, y, z) for _ in range(3)]
+    return tuple(size * axis + bend for size, axis, bend in zip(np.float32(SIZES), (x, y, z), bends, strict=True))
 
 
 def _waves(rng: np.random.Generator, length: float, x: Field, y: Field, z: Field) -> Field:

@@ -58,15 +58,17 @@ def labels_from_segmentation(
     return grid.with_array(labels), names
 
 
-def labels_on_grid(node: Any, reference_volume_node: Any, names: Sequence[str] = ()) -> Volume:
+def labels_on_grid(
+    node: Any, reference_volume_node: Any, names: Sequence[str] = (), whose: str = "the model"
+) -> Volume:
     """The labels of a label map or a segmentation on the grid of the reference volume; raises `BadInput`.
 
     The transforms over both nodes count; between voxels, the nearest one is taken. Segments that are called as one of
-    `names` have its number, from 1 on, and the others are left out; where none is, all are numbered in their order. A
-    `Notice` says what was done.
+    `names` (of the model, or of what `whose` says) have its number, from 1 on, and the others are left out; where none
+    is, all are numbered in their order. A `Notice` says what was done.
     """
     if node is not None and node.IsA(CLASS):
-        known = _named(node, names)
+        known = _named(node, names, whose)
         with warnings.catch_warnings():
             if not names:  # then nobody asks which segment a voxel belongs to
                 warnings.simplefilter("ignore", Notice)
@@ -128,18 +130,18 @@ def _sampled(volume: Volume, grid: Volume, between: Any, node: Any, smooth: bool
     return vtk_to_numpy(found.GetPointData().GetScalars()).reshape(grid.shape).copy()
 
 
-def _named(seg_node: Any, names: Sequence[str]) -> dict[str, int]:
+def _named(seg_node: Any, names: Sequence[str], whose: str) -> dict[str, int]:
     """The number of a name, from 1 on, by the id of the segment that is called so; raises `BadInput` for too many that
     are not. A `Notice` names those that are left out."""
     segmentation, numbers = seg_node.GetSegmentation(), {name.casefold(): k for k, name in enumerate(names, start=1)}
     called = {one: segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()}
     found = {one: numbers[name.casefold()] for one, name in called.items() if name.casefold() in numbers}
     if 1 < len(names) < len(called) and not found:
-        came = f"{title(seg_node)} has {len(called)} segments, none of which is called as one of the model's"
+        came = f"{title(seg_node)} has {len(called)} segments, none of which is called as one of those of {whose}"
         raise BadInput(f"{came}; rename those that are meant to {' and '.join(f'“{name}”' for name in names)}")
     if found and len(found) < len(called):
         left = ", ".join(f"“{name}”" for one, name in called.items() if one not in found)
-        warnings.warn(Notice(f"of {title(seg_node)}, the model does not know {left}: left out"), stacklevel=3)
+        warnings.warn(Notice(f"of {title(seg_node)}, {whose} does not know {left}: left out"), stacklevel=3)
     return found
 
 

@@ -143,6 +143,10 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         given = (arguments.get(role.parameter) for role in self.inputs() if not role.isFile)
         return next((node for node in given if node is not None), None)
 
+    def subject(self, arguments: Mapping[str, Any]) -> Any:
+        """The node that is moved, where that is another one than the source; results are named after it."""
+        return None
+
     def baseName(self, arguments: Mapping[str, Any]) -> str:
         """What results are named after: the source, or the first file."""
         source = self.source(arguments)
@@ -222,14 +226,19 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
             raise BadInput(" ".join(reasons))
         folder = self._newFolder()
         try:
-            files, source = {}, self.source(arguments)
-            names = [segment.name for segment in self.segments(arguments)]
-            for role in self.inputs():
-                files |= choices.export(role, arguments.get(role.parameter), folder, source, names)
+            files = self.exported(arguments, folder)
         except BaseException:
             self._remove(folder)
             raise
         return self._job(arguments, files, str(folder / "results"))
+
+    def exported(self, arguments: Mapping[str, Any], folder: Path) -> dict[str, str]:
+        """The files of the inputs, by the engine's name, written to a folder where they have none. Raises BadInput."""
+        files, source = {}, self.source(arguments)
+        names = [segment.name for segment in self.segments(arguments)]
+        for role in self.inputs():
+            files |= choices.export(role, arguments.get(role.parameter), folder, source, names)
+        return files
 
     def _newFolder(self) -> Path:
         """A folder of one's own for a job. Raises BadInput."""
@@ -259,13 +268,17 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         """The job as a command for a terminal, with what is to be saved to disk first. Raises BadInput."""
         if reasons := self.missing(arguments):
             raise BadInput(" ".join(reasons))
-        given = {role: arguments.get(role.parameter) for role in self.inputs()}
-        source = self.source(arguments)
-        found = {role.name: snippets.file_of(value, role, source) for role, value in given.items() if value}
+        found = self.onDisk(arguments)
         files = {name: path for name, (path, _note) in found.items()}
         output = snippets.output_name(self.baseName(arguments))
         job = self._job(arguments, files, output)
         return "".join(note for _path, note in found.values()) + snippets.as_command(self.TASK, job)
+
+    def onDisk(self, arguments: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+        """Where the inputs lie on disk, by the engine's name, and what is to be done before."""
+        given = {role: arguments.get(role.parameter) for role in self.inputs()}
+        source = self.source(arguments)
+        return {role.name: snippets.file_of(value, role, source) for role, value in given.items() if value}
 
     def startJob(self, job: dict[str, Any], onEvent: OnEvent | None = None, keepWarm: bool = False) -> Runner:
         """The job, running in the worker process: call `poll()` until it answers False, or `wait()`."""
@@ -296,7 +309,8 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         about = {"module": self.moduleName, "arguments": results.plain(arguments)}
         base = self.baseName(arguments) if arguments else ""
         segments = self.segments(arguments)
-        return results.load(result, roles, source=source, targets=given, segments=segments, about=about, base=base)
+        told = {"subject": self.subject(arguments), "segments": segments, "about": about, "base": base}
+        return results.load(result, roles, source=source, targets=given, **told)
 
     def segments(self, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
         """What the model of these arguments segments."""

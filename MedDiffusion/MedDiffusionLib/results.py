@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from meddiff.vectors import read_vectors
+
 from . import nodes, tables
 from .cards import SegmentInfo
 from .display import show
 from .hierarchy import place_beside, set_provenance
-from .roles import LABELMAP, SCALAR, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, OutputRole
+from .roles import LABELMAP, PATH, SCALAR, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, OutputRole
 from .segmentations import segmentation_from_labels
 from .sequences import sequence_from_volumes
 from .terminology import mark_automatic, structure
@@ -31,6 +34,7 @@ def load(
     roles: Sequence[OutputRole],
     *,
     source: Any = None,
+    subject: Any = None,
     targets: Mapping[str, Any] | None = None,
     segments: Sequence[SegmentInfo] = (),
     about: Mapping[str, Any] | None = None,
@@ -39,14 +43,15 @@ def load(
     """The nodes of these roles, by name; an output that the result lacks is left out. Raises BadInput.
 
     `targets` are nodes to fill; those that are gone, and those that are not given, are made new. `about` is added to
-    the provenance that each node carries. New nodes are named after the source, or else `base`. `segments` are those of
-    the model.
+    the provenance that each node carries. New nodes are named after the source, or else `base`; where there is a
+    `subject`, the node that is moved, they are named after it, and images look like it. `segments` are those of the
+    model.
     """
     files = {name: Path(path) for name, path in result["outputs"].items()}
     figures = result.get("figures") or {}
     read = {role: READERS[role.nodeClass](role, files, figures) for role in roles}
-    above = _transform_of(source)
-    source = source if is_present(source) else None
+    homes = {False: _Home.of(source), True: _Home.of(subject)}
+    named = next((home.node for home in (homes[True], homes[False]) if home.node is not None), None)
     provenance = {**_without_folders(result.get("provenance") or {}), "slicer": dict(about or {})}
     found, made = {}, []
     with slicer.util.RenderBlocker():
@@ -54,19 +59,35 @@ def load(
             for role, content in read.items():
                 if content is None:
                     continue
+                home = homes[role.subject]
                 if role.nodeClass == TABLE:
-                    content = tables.in_world(content, slicer.mrmlScene.GetNodeByID(above) if above else None)
+                    content = tables.in_world(content, slicer.mrmlScene.GetNodeByID(home.above) if home.above else None)
                 target = (targets or {}).get(role.name)
                 target = target if is_present(target) else None
-                node = MAKERS[role.nodeClass](content, _name(role, source, base), target, role, source, segments)
+                node = MAKERS[role.nodeClass](content, _name(role, named, base), target, role, home.node, segments)
                 made += [node] if target is None else []
-                _finish(node, role, source, above, provenance, figures.get("threshold", 0.0))
+                _finish(node, role, home, provenance)
+                if role.display:
+                    show(node, role.display, like=named, limit=figures.get("threshold", 0.0))
                 found[role.name] = node
         except BaseException:
             for node in made:  # half a set of results is worse than none
                 slicer.mrmlScene.RemoveNode(node)
             raise
     return found
+
+
+@dataclass(frozen=True)
+class _Home:
+    """The node beside which results are placed, if it is still there, and the id of the transform that it lies, or lay,
+    under."""
+
+    node: Any
+    above: str | None
+
+    @classmethod
+    def of(cls, node: Any) -> _Home:
+        return cls(node if is_present(node) else None, _transform_of(node))
 
 
 def _without_folders(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,19 +107,15 @@ def _transform_of(source: Any) -> str | None:
     return transform.GetID() if transform is not None and transform.IsA("vtkMRMLTransformNode") else None
 
 
-def _finish(
-    node: Any, role: OutputRole, source: Any, above: str | None, provenance: Mapping[str, Any], limit: float
-) -> None:
-    """Its place, its looks, and where it comes from."""
-    if source is not None:
-        place_beside(node, source)
-    elif above is not None and node.IsA("vtkMRMLTransformableNode"):
-        node.SetAndObserveTransformNodeID(above)
+def _finish(node: Any, role: OutputRole, home: _Home, provenance: Mapping[str, Any]) -> None:
+    """Its place, and where it comes from."""
+    if home.node is not None:
+        place_beside(node, home.node)
+    elif home.above is not None and node.IsA("vtkMRMLTransformableNode"):
+        node.SetAndObserveTransformNodeID(home.above)
     set_provenance(node, dict(provenance))
     if role.nodeClass == SEGMENTATION:
         mark_automatic(node, _algorithm(provenance))
-    if role.display:
-        show(node, role.display, like=source, limit=limit)
 
 
 def _algorithm(provenance: Mapping[str, Any]) -> str:
@@ -154,12 +171,11 @@ def _read_many(role: OutputRole, files: Files, figures: Mapping[str, float]) -> 
 
 
 def _read_displacement(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
-    """The displacement in LPS mm, one volume for each of x, y and z."""
-    names = [f"{role.name}-{axis}" for axis in "xyz"]
-    if not set(names) <= set(files):
+    """The displacements in LPS mm, and their grid."""
+    if role.name not in files:
         return None
-    x, y, z = (nodes.from_file(files[name]) for name in names)
-    return np.stack([x.array, y.array, z.array], axis=-1), x
+    vectors = read_vectors(files[role.name])
+    return vectors.array, vectors.grid
 
 
 def _read_table(role: OutputRole, files: Files, figures: Mapping[str, float]) -> Any:
@@ -198,9 +214,13 @@ def _segmentation(content: Any, name: str, node: Any, role: OutputRole, source: 
     names = names or {value: _("Segment {number}").format(number=value) for value in present}
     looks = {
         "colours": {value: each.colour for value, each in known.items() if each.colour},
-        "terminology": {value: structure(each.code) for value, each in known.items() if each.code},
+        "terminology": {value: told for value, each in known.items() if (told := _terminology(each))},
     }
     return segmentation_from_labels(content, names, name, reference=source, node=node, **looks)
+
+
+def _terminology(segment: SegmentInfo) -> str:
+    return segment.terminology or (structure(segment.code) if segment.code else "")
 
 
 def _transform(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
@@ -210,7 +230,8 @@ def _transform(content: Any, name: str, node: Any, role: OutputRole, source: Any
 
 def _sequence(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
     named = role.index == "segment" and len(segments) == len(content)
-    values = [each.name for each in segments] if named else None
+    values: Any = [each.name for each in segments] if named else None
+    values = np.linspace(0, 1, len(content)).tolist() if role.index == PATH else values
     return sequence_from_volumes(content, name, index_name=role.index, values=values, node=node)
 
 

@@ -10,6 +10,7 @@ SEGMENTATION = "vtkMRMLSegmentationNode"
 SEQUENCE = "vtkMRMLSequenceNode"
 TABLE = "vtkMRMLTableNode"
 TRANSFORM = "vtkMRMLGridTransformNode"
+PATH = "eta"  # index of a sequence that goes from 0 to 1
 LABELS = (SEGMENTATION, LABELMAP)  # what people draw on
 
 
@@ -52,8 +53,9 @@ class OutputRole:
     """One output. `display` is its role in `display.show`; one that is not `wanted` is made only when it is ticked.
 
     Without `segments`, those of a segmentation are the segments of the model. The volumes of a sequence are the `files`
-    x-1, x-2, ... (x: the name where it is empty), each at a step of its `index`; "segment" is a segment of the model.
-    A segmentation with a `surface` is shown in 3D, too.
+    x-1, x-2, ... (x: the name where it is empty), each at a step of its `index`; "segment" is a segment of the model,
+    "eta" goes from 0 to 1. A segmentation with a `surface` is shown in 3D, too. Results lie beside the source, those of
+    the `subject` beside the node that is moved.
     """
 
     name: str
@@ -68,6 +70,7 @@ class OutputRole:
     files: str = ""
     index: str = "step"
     surface: bool = False
+    subject: bool = False
 
 
 class CommonParameters:

@@ -23,8 +23,8 @@ MRHEAD = "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"
 SCHEME = "meddiffusion-phantom:"  # a URI of ours: what follows is one of NAMES
 VERSION = 1  # of the phantom: another number, another file in the cache
 PHANTOMS = {"T1": ("T1", False), "T2": ("T2", False), "FLAIR": ("FLAIR", False), "FLAIRLesion": ("FLAIR", True)}
-HIPPOCAMPUS = "Hippocampus"  # a crop, beside the whole brains
-NAMES = (*PHANTOMS, HIPPOCAMPUS)
+CROPS = {"Hippocampus": 0, "HippocampusOther": 7}  # of two people, beside the whole brains
+NAMES = (*PHANTOMS, *CROPS)
 
 
 def registerSampleData() -> None:
@@ -64,15 +64,15 @@ def loadPhantom(name: str = "T1", *, seed: int = 0) -> Any:
 
 
 def _volume(name: str, seed: int = 0) -> Volume:
-    if name == HIPPOCAMPUS:
-        return hippocampus(seed)
+    if name in CROPS:
+        return hippocampus(seed, CROPS[name])
     contrast, lesion = PHANTOMS[name]
     return phantom(contrast, seed=seed, lesion=lesion)
 
 
 def _title(name: str) -> str:
-    if name == HIPPOCAMPUS:
-        return "Phantom hippocampus"
+    if name in CROPS:
+        return "Phantom hippocampus" + (" of another person" if CROPS[name] else "")
     contrast, lesion = PHANTOMS[name]
     return f"Phantom {contrast}{' with lesion' if lesion else ''}"
 

@@ -26,6 +26,7 @@ from .nodes import (
     volume_from_node,
 )
 
+FPS = 5.0  # of a new browser: few volumes, which people want to see
 SEQUENCE, BROWSER = "vtkMRMLSequenceNode", "vtkMRMLSequenceBrowserNode"
 
 
@@ -112,6 +113,7 @@ def _browse(sequence_node: Any) -> None:
     if browser is None:
         browser = add_node(new_node(BROWSER, f"{sequence_node.GetName()} browser"))
         browser.SetAndObserveMasterSequenceNodeID(sequence_node.GetID())
+        browser.SetPlaybackRateFps(FPS)
     browser.SetSelectedItemNumber(0)
     # In Slicer the module Sequences has already done this.
     slicer.vtkSlicerSequencesLogic().UpdateProxyNodesFromSequences(browser)

@@ -7,6 +7,7 @@ result is seen, to the point of the moving image that belongs there. In `T`, the
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,17 @@ def matrix_from_transform(node: Any) -> NDArray[np.float64]:
     if not node.IsLinear() or not node.GetMatrixTransformFromParent(matrix):
         raise BadInput(f"{title(node)} is not linear; expected a rigid or affine transform; choose another")
     return FLIP @ array_from_matrix(matrix) @ FLIP
+
+
+def write_linear(matrix: NDArray[Any], path: Path) -> Path:
+    """Writes a 4x4 matrix, from parent, LPS mm, as ITK and the engine read it."""
+    import SimpleITK as sitk
+
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(np.asarray(matrix, float)[:3, :3].ravel().tolist())
+    transform.SetTranslation(np.asarray(matrix, float)[:3, 3].tolist())
+    sitk.WriteTransform(transform, str(path))
+    return path
 
 
 def transform_from_matrix(matrix: NDArray[Any], name: str, node: Any = None) -> Any:

@@ -35,6 +35,12 @@ def show(made: Mapping[str, Any], roles: Sequence[OutputRole], source: Any = Non
         slicer.util.setSliceViewerLayers(**layers, foregroundOpacity=HALF, fit=source is None)
 
 
+def blend(back: Any, front: Any = None) -> None:
+    """One volume with another in front, half seen through, in all slice views."""
+    if slicer.app.layoutManager() is not None:
+        slicer.util.setSliceViewerLayers(background=back, foreground=front, foregroundOpacity=HALF, fit=True)
+
+
 def show3D(segmentation: Any, shown: bool = True) -> None:
     """The segments as surfaces in the 3D views, which look at them when they are new; or without surfaces again."""
     if not shown:

@@ -26,3 +26,10 @@ SEGMENT_ADVICE = (
     "pass, and on the hippocampus its overlap is better than theirs (Dice 0.874 against 0.863 and 0.865); their "
     "probabilities come true more often. MedSegDiff is the best calibrated of all (Dice 0.870), and the slowest."
 )
+
+# The same of registration.
+REGISTER_ADVICE = (
+    "DiffuseMorph makes one latent of both images and scales it: a path between them comes with the transform. "
+    "VoxelMorph is the same deformation network without the diffusion, in one pass. Best goes on with some steps of "
+    "optimisation for this pair alone, and takes longer. Both want images of what the model was trained on."
+)

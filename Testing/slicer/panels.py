@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -95,6 +96,22 @@ def run(panel: Any, seconds: float = 20.0) -> None:
     """Press Apply and wait for the end."""
     press(panel.widget, "applyButton")
     panel.host.wait(finished(panel.widget), seconds)
+
+
+def know(models: Path, monkeypatch: Any) -> None:
+    """The models of a folder, and the methods of the engine as it is."""
+    from meddiff import tasks
+    from MedDiffusionLib import catalogue
+
+    monkeypatch.setenv("MEDDIFF_MODELS", str(models))
+    told = json.loads(json.dumps(tasks.catalogue()))
+    monkeypatch.setattr(catalogue, "_catalogue", lambda: told)
+
+
+def tooltip(panel: Any) -> str:
+    """Why Apply cannot be pressed; empty if it can."""
+    button = find(panel.widget, "applyButton")
+    return "" if button.enabled else button.toolTip
 
 
 def find(widget: Any, name: str) -> Any:

@@ -26,7 +26,7 @@ def _hub() -> Path:
     return panels.ROOT / "MedDiffusion" / "MedDiffusion.py"
 
 
-for _name in ("MedDiffusion", "DiffusionRecon", "DiffusionRegister"):  # the others have pictures of their own
+for _name in ("MedDiffusion", "DiffusionRecon"):  # the others have pictures of their own
     _panel(_name)
 
 

@@ -59,7 +59,7 @@ def _middle(found: SimpleNamespace) -> tuple[float, ...]:
     return tuple(sum(values) / len(places) for values in zip(*places, strict=True))
 
 
-def _tile(pixels: Any, caption: str, note: str) -> Any:
+def tile(pixels: Any, caption: str, note: str) -> Any:
     """A view in steps of grey and colour that nobody sees, but that make half a file of it."""
     from host.boards import Tile
 
@@ -75,12 +75,12 @@ def tiles(found: SimpleNamespace, size: tuple[int, int]) -> dict[str, Any]:
     made = {}
     for plane in ("Axial", "Coronal", "Sagittal"):
         shown = slice_picture(found.node, segmentation=found.labels, orientation=plane, **view)
-        made[plane] = _tile(shown.pixels, plane, "segments in outline")
+        made[plane] = tile(shown.pixels, plane, "segments in outline")
     for name, note in (("probability", "of any segment"), ("uncertainty", "where the samples differ")):
         over = {"foreground": getattr(found, name), "opacity": OPACITY, "legend": getattr(found, name)}
-        made[name] = _tile(slice_picture(found.node, **over, legend_title="", **cut).pixels, name.capitalize(), note)
-    made["3D"] = _tile(surface_picture(found.labels, size=size, **EYE), "3D", "the segments as surfaces")
-    made["Input"] = _tile(slice_picture(found.node, **cut).pixels, "Input", "a crop at 1 mm")
+        made[name] = tile(slice_picture(found.node, **over, legend_title="", **cut).pixels, name.capitalize(), note)
+    made["3D"] = tile(surface_picture(found.labels, size=size, **EYE), "3D", "the segments as surfaces")
+    made["Input"] = tile(slice_picture(found.node, **cut).pixels, "Input", "a crop at 1 mm")
     return made
 
 

@@ -5,7 +5,7 @@
 A picture is a function that takes the host and the path to write: `picture("name")` registers it. Results are in
 `pictures_results.py`, panels in `pictures_panels.py` and `pictures_hub.py`, those of the
 tutorial in `pictures_tutorial.py`, those of Diffusion Anomaly in `pictures_anomaly.py`, of Diffusion Segment in
-`pictures_segment.py`.
+`pictures_segment.py`, of Diffusion Register in `pictures_register.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ ROOMS = (
     "pictures_tutorial",
     "pictures_anomaly",
     "pictures_segment",
+    "pictures_register",
 )
 Draw = Callable[[Any, Path], Any]
 PICTURES: dict[str, Draw] = {}

@@ -1,4 +1,4 @@
-"""The panels: loaded, shown, filled in, saved with a scene, copied as text; shells that wait for their methods."""
+"""The panels: loaded, shown, filled in, saved with a scene, copied as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from panels import (
     ROOT,
     TASKS,
-    brain,
     children,
     copied_call,
     find,
@@ -24,8 +23,6 @@ from panels import (
     use_fake,
     voxels,
 )
-
-SHELLS = ("DiffusionRegister",)  # modules that wait for their method
 
 
 @pytest.fixture
@@ -80,21 +77,6 @@ def test_a_panel_lives_without_a_window_and_with_another_scene(host: Any, name: 
     module.exit()
     host.clear_scene()
     assert widget._parameterNode is None
-
-
-@pytest.mark.parametrize("name", SHELLS)
-def test_a_shell_says_what_it_needs(host: Any, name: str) -> None:
-    """Without a model: one honest sentence, no Apply, and why."""
-    brain()
-    widget = load(host, name).enter()
-    button = find(widget, "applyButton")
-    sentence = find(widget, "requirementText").text
-    assert "Install a model" in sentence and find(widget, "requirement").visible
-    assert not button.enabled and sentence in button.toolTip
-    assert not find(widget, "modelSelector").enabled
-    test = getattr(sys.modules[name], f"{name}Test")()
-    test.messageDelay = 0
-    test.runTest()
 
 
 # --- parameters

@@ -105,6 +105,7 @@ def slice_picture(
     background: Any,
     *,
     segmentation: Any = None,
+    transform: Any = None,
     foreground: Any = None,
     label: Any = None,
     opacity: float = 0.5,
@@ -121,9 +122,9 @@ def slice_picture(
     """A slice of `background` at `offset` mm along its normal, or `through` a place (RAS mm), else through the middle.
 
     `foreground` is blended with `opacity`, `label` (a label map node) with 0.6, the segments of `segmentation` filled
-    with `fill`; `legend` is the volume whose colour legend is drawn, titled with its name; `zoom` above 1 shows less
-    than the whole; `aligned` turns the plane to the nearest axes of the background, so that an oblique volume shows
-    its own voxels.
+    with `fill`, `transform` drawn as its display says; `legend` is the volume whose colour legend is drawn, titled with
+    its name; `zoom` above 1 shows less than the whole; `aligned` turns the plane to the nearest axes of the background,
+    so that an oblique volume shows its own voxels.
     """
     if orientation not in PRESETS:
         raise ValueError(f"orientation is {orientation!r}; expected one of {', '.join(PRESETS)}")
@@ -140,6 +141,8 @@ def slice_picture(
     if segmentation is not None:
         display = stage.copy(segmentation).GetDisplayNode()
         display.SetOpacity2DFill(display.GetOpacity2DFill() * fill)
+    if transform is not None:
+        stage.copy(transform)
     if legend is not None:
         _add_legend(stage, stage.copy(legend), legend_title)
     view.node.SetOrientation(orientation)
@@ -194,7 +197,11 @@ def _grab(window: Any) -> Pixels:
 class _SliceView:
     """What a slice widget of Slicer does, without the widget."""
 
-    MANAGERS = ("vtkMRMLSegmentationsDisplayableManager2D", "vtkMRMLColorLegendDisplayableManager")
+    MANAGERS = (
+        "vtkMRMLSegmentationsDisplayableManager2D",
+        "vtkMRMLColorLegendDisplayableManager",
+        "vtkMRMLTransformsDisplayableManager2D",
+    )
 
     def __init__(self, stage: Scene, size: tuple[int, int]) -> None:
         self.size = size
