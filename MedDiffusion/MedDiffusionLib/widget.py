@@ -67,11 +67,18 @@ class DiffusionWidget(Panel):
             "copyCommand": (_("Copy as command line"), _("This job as a command for a terminal"), self.onCopyCommand),
         }
         forms = (inputs, ui.method.form, *more, outputs, ui.advanced.form)
+        self._hideUnknown()
         self.editors.setLabelWidth(sections.alignLabels(forms, self.nestedForms()))
         ui.method.changed.label.setOpenExternalLinks(False)
         ui.method.changed.label.connect("linkActivated(QString)", lambda _link: self._onParametersEdited({}))
         ui.run = RunArea(self.layout, self.onApply, copies, self.buildResults())
         self.layout.addStretch(1)
+
+    def _hideUnknown(self) -> None:
+        """The rows of the settings that all tasks share but this one."""
+        known = {option.name for option in catalogue.task(self.logic.TASK).options}
+        for name, part in (("samples", self.ui.method), ("batch", self.ui.advanced)):
+            sections.showRow(part.form, getattr(part, name), name in known)
 
     def buildInputs(self, form: Any) -> dict[str, Any]:
         """The rows of the section Inputs, by parameter; a module with options adds its own."""

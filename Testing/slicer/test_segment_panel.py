@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -15,7 +14,7 @@ import panels
 import pytest
 import segments
 import vtk
-from panels import children, copied_call, find, finished, press, run, scene_text, use_fake, voxels
+from panels import children, copied_call, find, finished, press, run, scene_text, tooltip, use_fake, voxels
 from segments import NAMES
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -32,12 +31,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def known(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny models, and the methods of the engine as it is."""
-    from meddiff import tasks
-    from MedDiffusionLib import catalogue
-
-    monkeypatch.setenv("MEDDIFF_MODELS", str(tiny))
-    told = json.loads(json.dumps(tasks.catalogue()))
-    monkeypatch.setattr(catalogue, "_catalogue", lambda: told)
+    panels.know(tiny, monkeypatch)
 
 
 @pytest.fixture
@@ -46,11 +40,6 @@ def panel(host: Any, known: None, tmp_path: Path) -> Any:
     found = segments.open_panel(host, tmp_path)
     found.parameters.model = "tiny-seg"
     return found
-
-
-def tooltip(panel: Any) -> str:
-    button = find(panel.widget, "applyButton")
-    return "" if button.enabled else button.toolTip
 
 
 def job_of(panel: Any) -> dict[str, Any]:
