@@ -43,8 +43,8 @@ class Placed:
             raise BadInput(
                 f"{some(len(volumes), 'volume')} came; {card.id} wants {len(card.channels)}, in this order: {wanted}"
             )
-        for volume in volumes:
-            require_usable(volume, what)
+        for number, volume in enumerate(volumes, start=1):
+            require_usable(volume, what if number == 1 else f"volume {number}")
             if np.iscomplexobj(volume.array):
                 raise BadInput(f"{what} is complex; expected a real one: take its magnitude first")
         if not all(same_grid(volume, volumes[0], 0.01 * min(volumes[0].spacing)) for volume in volumes):

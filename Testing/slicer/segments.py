@@ -20,8 +20,8 @@ TRAINING = panels.ROOT / "MedDiffusion" / "meddiff" / "training"
 
 
 def models(folder: Path) -> Path:
-    """A folder with `tiny-seg`, random, its baseline `tiny-unet`, a part that is missing, one of three channels, and a
-    network of one pass that stands alone."""
+    """A folder with `tiny-seg`, random, its baseline `tiny-unet`, a part that is missing, one of three channels, a
+    network of one pass that stands alone, and one of lesions in slices of three channels, with its baseline."""
     from meddiff import models as engine
     from meddiff.card import Card
 
@@ -32,6 +32,8 @@ def models(folder: Path) -> Path:
         ("tiny-unet", "hippocampus-unet", {}),
         ("tiny-unet-alone", "hippocampus-unet", {"recipes": {"unet": {}}}),
         ("tiny-three", "hippocampus-seg", {"channels": channels, "recipes": {"implicit-ensemble": {}, "pd-ddpm": {}}}),
+        ("tiny-lesions", "ms-lesion-seg", {"companions": {"baseline": "tiny-lesions-unet"}}),
+        ("tiny-lesions-unet", "ms-lesion-unet", {}),
     ):
         card = Card.model_validate_json(json.dumps({**_card(id, name), **more}))
         engine.save(card, anomalies.weights(card), folder / id)
@@ -45,7 +47,8 @@ def _card(id: str, name: str) -> dict[str, Any]:
     network["arguments"] |= {"widths": [8, 8], "groups": 4, "head_channels": 8}
     network["arguments"] |= {"images": 3} if id == "tiny-three" else {}
     made = {key: plan[key] for key in ("network", "predicts", "intensity", "spacing_mm")}
-    made |= {"schedule": plan.get("schedule"), "shape_multiple": 4, "window": [16, 20, 16], "labels": None}
+    made |= {"schedule": plan.get("schedule"), "shape_multiple": 4, "labels": None}
+    made["window"] = [16, 20, 16][-len(plan["spacing_mm"]) :]
     base = anomalies.card_of(id)
     return {**base, **about, **made, "training": {**base["training"], **about["training"]}, "id": id}
 

@@ -606,3 +606,27 @@ def test_from_the_panel_to_segments_with_the_real_worker(host: Any, known: None)
     press(widget, "applyButton")
     host.wait(finished(widget), 10)
     assert scene_text() == before and children() <= processes
+
+
+def test_lesions_in_slices_of_three_contrasts_with_the_real_worker(host: Any, known: None) -> None:
+    """The panel asks for all contrasts; the segment of the model lies where they lie, under their transform."""
+    import mrml
+
+    flair, t1, t2 = (segments.crop(name) for name in ("FLAIR", "T1", "T2"))
+    anomalies.oblique(flair)
+    for other in (t1, t2):
+        other.SetAndObserveTransformNodeID(flair.GetTransformNodeID())
+    widget = panels.load(host, "DiffusionSegment").enter()
+    parameters, told = widget._parameterNode, {"samples": 2, "method": "pd-ddpm", "preset": "fast", "keepWarm": False}
+    for name, value in {"inputVolume": flair, "model": "tiny-lesions", **told}.items():
+        setattr(parameters, name, value)
+    assert "Choose the input “T1”" in find(widget, "applyButton").toolTip
+    parameters.inputVolume2, parameters.inputVolume3 = t1, t2
+    assert f"for each of {segments.SHAPE[0]} slices" in find(widget, "cost").text
+    press(widget, "applyButton")
+    host.wait(finished(widget), 240)
+    assert find(widget, "problemText").text == ""
+    (name, segment), *others = named(parameters.outputSegmentation).items()
+    assert (name, others) == ("MS lesion", []) and "SCT^52988006^Lesion" in segment.GetTerminology()
+    assert parameters.outputSegmentation.GetTransformNodeID() == flair.GetTransformNodeID()
+    assert np.abs(mrml.corners(parameters.outputProbability) - mrml.corners(flair)).max() < MM
