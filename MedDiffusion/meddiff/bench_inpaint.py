@@ -20,7 +20,7 @@ from .sampling import drain
 from .volume import Volume
 
 COUNT, QUICK = 12, 4  # slices
-GROWN = 1.0  # mm: the rim of a painted lesion is faint, and hidden from every method
+GROWN = 2.0  # mm: the rim of a painted lesion is faint, and hidden from every method
 SAMPLES = 4
 COLUMNS = {"samples": "{:.0f}", "calls": "{:.0f}", "psnr": "{:.2f}", "psnr_sample": "{:.2f}", "seam": "{:.2f}"}
 COLUMNS |= {"seconds_per_slice": "{:.2f}"}

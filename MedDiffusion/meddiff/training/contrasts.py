@@ -14,14 +14,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..codes import beside
-from ..convert import from_x0
 from ..errors import BadInput
 from ..intensity import Intensity
 from ..noises import seed_of
 from ..prior import Condition
 from ..tiling import slices
 from ..volume import Volume, canonical, read, require_usable, same_grid
-from .draws import noised, stratified
+from .draws import aims, noised, stratified
 from .lessons import Planned
 from .plan import ContrastPlan, Contrasts
 from .prepare import listed, require_some, write_cache
@@ -147,9 +146,7 @@ class TranslatorLesson(Translations):
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         batch, levels = self.cache.batch(step), self.schedule.levels
         x, times, _ = noised(batch.target, levels, batch.uniform, self.plan.seed, step)
-        at = {level.time: level for level in levels}
-        each = zip(batch.target, x, times.tolist(), strict=True)
-        wanted = torch.stack([from_x0(clean, noisy, at[time], self.plan.predicts) for clean, noisy, time in each])
+        wanted = aims(batch.target, x, times, levels, self.plan.predicts)
         cond = Condition(concat=batch.sources.to(device), label=batch.asked.to(device))
         out = network(x.to(device), times.to(device), cond).float()
         return (out - wanted.to(device)).square().mean()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..convert import from_x0
 from ..levels import Level
 from ..noises import Gaussian, seed_of
 
@@ -27,3 +28,10 @@ def noised(
     pairs = zip(x0, eps, chosen, strict=True)
     x = torch.stack([level.alpha * clean + level.sigma * noise for clean, noise, level in pairs])
     return x, torch.tensor([level.time for level in chosen]), eps
+
+
+def aims(clean: Tensor, noisy: Tensor, times: Tensor, levels: Sequence[Level], predicts: str) -> Tensor:
+    """What a network that `predicts` so is to say of noisy images (B, ...) at these times (B,)."""
+    at = {level.time: level for level in levels}
+    rows = zip(clean, noisy, times.tolist(), strict=True)
+    return torch.stack([from_x0(x0, x, at[time], predicts) for x0, x, time in rows])

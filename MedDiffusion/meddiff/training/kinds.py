@@ -17,7 +17,7 @@ from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
 from .morph import MorphLesson, PairCache, VoxelMorphLesson, prepare_pairs
 from .plan import AnyPlan
 from .prepare import prepare as prepare_slices
-from .segment import MedSegDiffLesson, SegmenterLesson, UNetLesson
+from .segment import ImagerLesson, MedSegDiffLesson, SegmenterLesson, UNetLesson
 from .slices import SliceCache
 from .vessels import VesselCache, VesselLesson, prepare_frames
 
@@ -32,6 +32,7 @@ SEGMENTERS: dict[str, Callable[[CaseCache], Lesson]] = {
     "segmenter": SegmenterLesson,
     "unet": UNetLesson,
     "medsegdiff": MedSegDiffLesson,
+    "imager": ImagerLesson,
 }
 MORPHERS: dict[str, Callable[[PairCache], Lesson]] = {"morph": MorphLesson, "voxelmorph": VoxelMorphLesson}
 TRANSLATORS: dict[str, Callable[[ContrastCache], Lesson]] = {

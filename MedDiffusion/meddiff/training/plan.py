@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import BadInput, choose
 
 PLANS = Path(__file__).parent / "plans"
-SEGMENTERS = ("segmenter", "unet", "medsegdiff")  # of SegmentPlan
+SEGMENTERS = ("segmenter", "unet", "medsegdiff", "imager")  # of SegmentPlan
 MORPHERS = ("morph", "voxelmorph")  # of PairPlan
 TRANSLATORS = ("translator", "regressor")  # of ContrastPlan
 Kind = Literal["prior", "classifier", "denoiser", "autoencoder", "latent"]
@@ -138,6 +138,7 @@ class FitCrops(Optimisation):
     painted: float = Field(0.0, ge=0, le=1)  # share of slices that show painted lesions in place of their own
     dice_weight: float = Field(1.0, ge=0)
     coarse_weight: float = Field(10.0, ge=0)  # of the map beside a MedSegDiff (Wu 2023)
+    drop_labels: float = Field(0.1, ge=0, le=1)  # share of label maps that an imager is not told
     augment: AugmentCrop = AugmentCrop()
 
 
@@ -165,9 +166,10 @@ class CasePlan(Course):
 
 
 class SegmentPlan(CasePlan):
-    """A model that segments volumes, or axial slices (`training.crop`)."""
+    """A model that segments volumes, or axial slices (`training.crop`); or, the other way about, one that makes the
+    images of label maps."""
 
-    kind: Literal["segmenter", "unet", "medsegdiff"]
+    kind: Literal["segmenter", "unet", "medsegdiff", "imager"]
     images: tuple[Drawn, ...] = Field(min_length=1)
     plane: Literal["axial"] = "axial"
     shapes: str = ""  # label maps whose lesions are painted on slices without

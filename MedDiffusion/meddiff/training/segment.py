@@ -1,4 +1,5 @@
-"""Lessons of segmentation: a denoiser of masks, its one-pass baseline, and MedSegDiff."""
+"""Lessons of segmentation: a denoiser of masks, its one-pass baseline, and MedSegDiff; and the way back, from a label
+map to an image."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ from torch.nn import functional
 from ..codes import encode
 from ..networks.medsegdiff import MedSegDiff
 from ..networks.segmenter import MaskDenoiser
+from ..noises import seed_of
 from ..prior import Condition
 from .cases import CaseCache, CropBatch
-from .draws import noised
+from .draws import aims, noised
 from .lessons import Planned
 from .plan import SegmentPlan
 
@@ -68,6 +70,21 @@ class MedSegDiffLesson(Cases):
         logits, coarse = network.logits(x.to(device), times.to(device), Condition(concat=batch.images.to(device)))
         error = coarse.float().softmax(1) - one_hot(labels, network.classes)
         return self.wrong(logits, labels) + self.plan.training.coarse_weight * error.square().mean()
+
+
+class ImagerLesson(Cases):
+    """Diffusion of images with the coded label map beside them (Ho 2020, eq. 14; Dorjsembe 2023, Med-DDPM,
+    arXiv:2305.18453), which is 0 where it is not told."""
+
+    def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
+        batch, levels, seed = self.cache.batch(step), self.schedule.levels, self.plan.seed
+        x, times, _ = noised(batch.images, levels, batch.uniform, seed, step)
+        code = encode(batch.labels, len(self.plan.segments) + 1, "one-hot")
+        g = torch.Generator().manual_seed(seed_of(seed, "drop", step))
+        told = torch.rand(len(code), generator=g) >= self.plan.training.drop_labels
+        cond = Condition(concat=(code * told.reshape(-1, *(1,) * (code.ndim - 1))).to(device))
+        out = network(x.to(device), times.to(device), cond).float()
+        return (out - aims(batch.images, x, times, levels, self.plan.predicts).to(device)).square().mean()
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
