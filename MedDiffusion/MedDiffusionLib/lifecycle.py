@@ -17,15 +17,15 @@ from .runner import close_shared_worker
 SHARED = ("MedDiffusionLib", "meddiff")  # packages that all modules of the extension share
 
 
-class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class Panel(VTKObservationMixin):
     """A panel with a logic, and with parameters in the scene; what it shows is said by a subclass."""
 
     Logic: type[DiffusionLogic]
 
-    def __init__(self, parent: Any = None) -> None:
-        """Called when the module is opened for the first time."""
-        ScriptedLoadableModuleWidget.__init__(self, parent)
+    def __init__(self, parent: Any) -> None:
+        """A panel in a widget that has a layout; `setup` builds it."""
         VTKObservationMixin.__init__(self)
+        self.parent, self.layout = parent, parent.layout()
         self.logic: Any = None
         self._parameterNode: Any = None
 
@@ -50,11 +50,15 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def close(self) -> None:
         """Let go of all that would outlive the panel."""
 
+    @property
+    def isShown(self) -> bool:
+        """Whether the panel is on the screen."""
+        return self.parent.isEntered
+
     # What Slicer calls
 
     def setup(self) -> None:
         """Build the panel; called once, when it is first shown."""
-        ScriptedLoadableModuleWidget.setup(self)
         self.logic = self.Logic()
         self.bindings = Bindings(self.onEdited)
         self.build()
@@ -81,14 +85,6 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another panel is shown; a job goes on."""
         self.setParameterNode(None)
 
-    def onReload(self) -> None:
-        """Reload the module, and with it the packages that all modules share."""
-        self.abandonJob()
-        close_shared_worker()
-        for name in [name for name in sys.modules if name.split(".")[0] in SHARED]:
-            del sys.modules[name]
-        ScriptedLoadableModuleWidget.onReload(self)
-
     def onSceneStartClose(self, caller: Any, event: Any) -> None:
         """What runs is for a scene that is no more."""
         self.abandonJob()
@@ -97,12 +93,12 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, caller: Any, event: Any) -> None:
         """An empty scene: begin anew if the panel is on the screen."""
-        if self.parent.isEntered:
+        if self.isShown:
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller: Any, event: Any) -> None:
         """A scene was read, perhaps with parameters of this module."""
-        if self.parent.isEntered:
+        if self.isShown:
             self.initializeParameterNode()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -142,3 +138,25 @@ class Panel(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.prepare()
         self.bindings.update()
         self.refresh()
+
+
+class ModulePanel(Panel, ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel of a module of its own."""
+
+    def __init__(self, parent: Any = None) -> None:
+        """Called when the module is opened for the first time."""
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        Panel.__init__(self, self.parent)
+
+    def setup(self) -> None:
+        """Build the panel, below what Slicer shows to developers."""
+        ScriptedLoadableModuleWidget.setup(self)
+        Panel.setup(self)
+
+    def onReload(self) -> None:
+        """Reload the module, and with it the packages that all modules share."""
+        self.abandonJob()
+        close_shared_worker()
+        for name in [name for name in sys.modules if name.split(".")[0] in SHARED]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import slicer
@@ -18,15 +18,16 @@ from .roles import SEGMENTATION, InputRole
 LONGEST = 100  # characters of a file name; systems allow 255 bytes
 
 
-def as_python(module: str, process: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
-    """A call of the module's `process` with all arguments that differ from its defaults."""
-    lines = []
+def as_python(process: Any, arguments: Mapping[str, Any]) -> str:
+    """A call of `process`, the method of a logic, with all arguments that differ from its defaults."""
+    lines, logic = [], type(process.__self__)
     for name, parameter in inspect.signature(process).parameters.items():
         value = arguments.get(name, parameter.default)
         default = parameter.default
         if value is not None and value != default and not (default is None and value in ({}, (), "")):
             lines.append(f"    {name}={_expression(value)},\n")
-    return f"from {module} import {module}Logic\n\nnodes = {module}Logic().process(\n{''.join(lines)})\n"
+    name = logic.__name__
+    return f"from {logic.__module__} import {name}\n\nnodes = {name}().process(\n{''.join(lines)})\n"
 
 
 def _expression(value: Any) -> str:

@@ -16,18 +16,18 @@ from slicer.i18n import tr as _
 from . import catalogue, describe, install, sections, snippets
 from .bindings import fill
 from .devices import DeviceList
-from .lifecycle import Panel
+from .lifecycle import ModulePanel, Panel
 from .parameters import ParameterEditors
 from .runarea import RunArea
 from .runner import Failure
 from .running import RunningJob
 
 
-class DiffusionWidget(Panel):
+class TaskPanel(Panel):
     """Builds the sections, keeps what they show true, and runs the job behind Apply."""
 
     def __init__(self, parent: Any = None) -> None:
-        """Called when the module is opened for the first time."""
+        """A panel in a widget; a module has one."""
         super().__init__(parent)
         self.job: RunningJob | None = None
         self._status = install.Status(True, "")
@@ -229,7 +229,7 @@ class DiffusionWidget(Panel):
 
     def onCopyPython(self) -> None:
         """The job as a call of `process`, on the clipboard."""
-        self._copy(snippets.as_python(self.moduleName, self.logic.process, self.arguments()))
+        self._copy(snippets.as_python(self.logic.process, self.arguments()))
 
     def onCopyCommand(self) -> None:
         """The job as a command, on the clipboard."""
@@ -272,3 +272,7 @@ class DiffusionWidget(Panel):
                 chosen = getattr(parameters, role.parameter)
                 if role.name in made and (chosen is None or chosen is arguments.get(role.parameter)):
                     setattr(parameters, role.parameter, made[role.name])
+
+
+class DiffusionWidget(TaskPanel, ModulePanel):
+    """The panel of a task that has a module of its own."""
