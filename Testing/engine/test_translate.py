@@ -13,6 +13,7 @@ import torch
 from gaussians import SCHEDULES, Counter, exact_prior
 from questions import SLOPE, denoise_beside, translate
 
+from meddiff import bench_translate
 from meddiff.card import Card
 from meddiff.codes import beside
 from meddiff.errors import BadInput, Notice
@@ -232,3 +233,34 @@ def test_the_command_line(job: Callable[..., Job], data: Path, tmp_path: Path, c
     assert code == 0 and "mean of the samples" in out and "PSNR" in out, err
     code, _, err = cli("translate", folder / "patient2_T1.nii.gz", "-o", tmp_path / "bad", "--to", "T2")
     assert code == 2 and "expected CONTRAST=IMAGE" in err
+
+
+# ---------------------------------------------------------------- the benchmark
+
+
+def test_gradients_are_compared_as_histograms() -> None:
+    rough = np.random.default_rng(0).random((2, 40, 40))
+    inside = np.ones(rough.shape, bool)
+    smooth = (rough + np.roll(rough, 1, 1) + np.roll(rough, 1, 2)) / 3
+    assert bench_translate.gradient_distance(rough, rough, inside) == 0
+    assert bench_translate.gradient_distance(rough, np.flip(rough, 1), inside) < 0.05
+    near, far = (bench_translate.gradient_distance(rough, x, inside) for x in (smooth, np.zeros_like(rough)))
+    assert 0.2 < near < far <= 1
+
+
+def test_the_benchmark(job: Callable[..., Job], data: Path, tmp_path: Path, cli: Cli, monkeypatch: Any) -> None:
+    job()  # the models are found
+    monkeypatch.setattr(bench_translate, "PERSONS", {"test": "brain_ms_mni/patient2"})
+    for name, value in {"COUNT": 4, "QUICK": 2}.items():
+        monkeypatch.setattr(bench_translate, name, value)
+    about = ("--data", data, "--quick", "--device", "cpu", "--json", tmp_path / "translate.json")
+    code, _, err = cli("bench", "translate", *about)
+    assert code == 0, err
+    told = json.loads((tmp_path / "translate.json").read_text())
+    assert [row["recipe"] for row in told["rows"]] == ["regression", "translate"] * 3
+    assert [row["case"] for row in told["rows"]][::2] == ["T1 to T2", "T1 to FLAIR", "T2 to T1"]
+    assert len(told["bars"]) == 9 and all(set(bar) == {"name", "value", "target", "met"} for bar in told["bars"])
+    ours, theirs = told["rows"][1], told["rows"][0]
+    gap = next(bar for bar in told["bars"] if bar["name"].startswith("T1 to T2: dB above"))
+    assert gap["value"] == pytest.approx(ours["psnr"] - theirs["psnr"], abs=1e-2)
+    assert "spearman" in ours and "spearman" not in theirs
