@@ -72,7 +72,7 @@ def _flat(*nodes: Any) -> list[str]:
     """A slice is no volume, neither two nor one of them."""
     flat = [node for node in nodes if node.GetImageData() is not None and 1 in node.GetImageData().GetDimensions()]
     names = _(" and ").join(f"“{node.GetName()}”" for node in flat)
-    text = _("Choose volumes in 3D: {names} has a single slice; take the volume that it was cut from.")
+    text = _("Choose volumes in 3D, not a single slice: {names}; take the volume that it was cut from.")
     return [text.format(names=names)] if flat else []
 
 
