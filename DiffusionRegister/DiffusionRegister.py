@@ -175,8 +175,8 @@ class DiffusionRegisterLogic(DiffusionLogic):
         return _(words.REGISTER_ADVICE)
 
     def remark(self, made: Mapping[str, Any], figures: Mapping[str, float]) -> str:
-        """What the registration is worth."""
-        return registering.remark(figures)
+        """What was compared, and what the registration is worth."""
+        return registering.remark(made, figures)
 
     def source(self, arguments: Mapping[str, Any]) -> Any:
         """The fixed volume, or the sequence: the results lie beside it."""
@@ -282,6 +282,11 @@ class DiffusionRegisterWidget(DiffusionWidget):
         fixed = parameters.fixedVolume if parameters.pairKind == "volumes" else None
         made = (parameters.outputVolume, parameters.outputFrames, parameters.outputTransform)
         self.comparison.show(fixed, *made)
+
+    def exit(self) -> None:
+        """Another panel is shown: the views stay as they are."""
+        self.comparison.stop()
+        super().exit()
 
     def close(self) -> None:
         """Let go of all that would outlive the panel."""

@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from meddiff.errors import BadInput
+from meddiff.volume import same_grid
 
 from . import sections
 from .bindings import fill
@@ -62,12 +63,14 @@ class Comparison:
     def show(self, fixed: Any, warped: Any, frames: Any, transform: Any) -> None:
         """What there is to compare; the views are left as they are until something is chosen."""
         self._fixed, self._warped, self._frames, self._transform = fixed, warped, frames, transform
-        stamp = tuple((node.GetID(), node.GetMTime()) for node in (fixed, warped, frames, transform) if node)
+        image = warped.GetImageData() if warped is not None else None
+        made = image.GetMTime() if image is not None else 0
+        stamp = (made, *(node and node.GetID() for node in (fixed, warped, frames, transform)))
         if stamp == self._stamp:
-            return
+            return self._resume()
         self._stamp = stamp
         self.stop()
-        both = fixed is not None and warped is not None and _on_one_grid(fixed, warped)
+        both = fixed is not None and image is not None and _on_one_grid(fixed, warped)
         ways = [(_("Blended"), "blend"), (_("In turn"), "flicker"), (_("Checkerboard"), "board")] if both else []
         fill(self.view, [*ways, *([(_("On the path"), "path")] if frames is not None else [])])
         if self.view.currentIndex < 0 or self._way() in ("flicker", "board"):  # a new result is shown blended
@@ -83,7 +86,12 @@ class Comparison:
         self.grid.setChecked(transform is not None and _is_shown(transform))
         self.grid.blockSignals(blocked)
         self._rows()
-        self.widget.setVisible(warped is not None)
+        return self.widget.setVisible(image is not None)
+
+    def _resume(self) -> None:
+        """The panel is shown again."""
+        if self._way() == "flicker":
+            self._timer.start()
 
     def stop(self) -> None:
         """Let nothing go on by itself."""
@@ -109,8 +117,7 @@ class Comparison:
             layers(background=checkerboard(self._fixed, self._warped, int(self.squares.value)), foreground=None)
         elif way:
             layers(background=self._fixed, foreground=self._warped, foregroundOpacity=self.opacity.value)
-            if way == "flicker":
-                self._timer.start()
+            self._resume()
 
     def _flicker(self) -> None:
         """The one, then the other."""
@@ -124,8 +131,7 @@ class Comparison:
 
 
 def _on_one_grid(one: Any, other: Any) -> bool:
-    images = [node.GetImageData() for node in (one, other)]
-    return None not in images and images[0].GetDimensions() == images[1].GetDimensions()
+    return one.GetImageData() is not None and same_grid(*map(grid_from_node, (one, other)))
 
 
 def _is_shown(transform: Any) -> bool:
@@ -152,7 +158,7 @@ def checkerboard(fixed: Any, warped: Any, squares: int = 8) -> Any:
     """A volume node of cubes of both, in turn, in the grey levels of the fixed one: that of the warped volume, or a new
     one. Raises BadInput for volumes on two grids."""
     one, other = volume_from_node(fixed), volume_from_node(warped)
-    if one.shape != other.shape or np.abs(one.affine - other.affine).max() > 1e-3:
+    if not same_grid(one, other):
         raise BadInput(f"{title(warped)} lies on another grid than {title(fixed)}; register them again")
     side = max(n * s for n, s in zip(one.shape[::-1], one.spacing, strict=True)) / squares
     cubes = sum(

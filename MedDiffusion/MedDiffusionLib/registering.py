@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from . import catalogue, choices, pairs, sections, segmenting, views
 from .bindings import Bindings, fill
 from .cards import ModelInfo, SegmentInfo
-from .hierarchy import proxy
+from .hierarchy import provenance, proxy
 from .nodes import grid_from_node
 from .roles import LABELS, PATH, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, InputRole, OutputRole
 
@@ -183,9 +183,10 @@ def show(made: Mapping[str, Any], source: Any) -> None:
         views.blend(source, made["warped"])
 
 
-def remark(figures: Mapping[str, float]) -> str:
-    """What it is worth: the images, the labels, the deformation."""
-    told = []
+def remark(made: Mapping[str, Any], figures: Mapping[str, float]) -> str:
+    """What was compared, where that is not what people expect; what it is worth: images, labels, deformation."""
+    settings = (provenance(made["warped"]) or {}).get("settings") or {} if "warped" in made else {}
+    told = [_("Textures (MIND) were compared.")] if settings.get("similarity") == "mind" else []
     if {"similarity_before", "similarity_after"} <= set(figures):
         text = _("Similarity {similarity_before:.2f} before, {similarity_after:.2f} after.")
         told.append(text.format_map(figures))

@@ -240,6 +240,18 @@ def test_a_map_of_both_signs_hides_nothing(scene: Any) -> None:
     assert shown.GetWindowLevelMax() == pytest.approx(2, rel=0.02)
 
 
+def test_a_jacobian_is_white_where_nothing_changes(scene: Any) -> None:
+    """Blue below 1, red above, whatever the extremes; nothing of it is hidden."""
+    node = mrml.volume_node(np.linspace(-0.5, 9, 1000).reshape(10, 10, 10).astype(np.float32))
+    show(node, "jacobian")
+    shown, red, blue, middle = node.GetDisplayNode(), [0.0] * 4, [0.0] * 4, [0.0] * 4
+    assert (shown.GetWindowLevelMin(), shown.GetWindowLevelMax()) == pytest.approx((0, 2))
+    assert not shown.GetApplyThreshold()
+    for index, colour in ((0, blue), (128, middle), (255, red)):
+        shown.GetColorNode().GetColor(index, colour)
+    assert blue[2] > 2 * blue[0] and red[0] > 2 * red[2] and max(middle[:3]) - min(middle[:3]) < 0.05
+
+
 def test_showing_twice_changes_nothing(scene: Any) -> None:
     node = mrml.volume_node(head())
     show(node, "uncertainty")

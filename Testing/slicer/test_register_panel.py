@@ -363,6 +363,7 @@ def test_what_lies_between_two_frames_plays(series: Any) -> None:
 def test_apply_gives_a_transform_and_the_way(panel: Any) -> None:
     from MedDiffusionLib import tables
     from MedDiffusionLib.hierarchy import provenance, proxy, source
+    from MedDiffusionLib.hub import jobs
     from MedDiffusionLib.sequences import browser_of
 
     over_fixed, over_moving = linear(1, "over fixed"), linear(2, "over moving")
@@ -391,6 +392,10 @@ def test_apply_gives_a_transform_and_the_way(panel: Any) -> None:
     seen, inside = seen_through(made["displacement"], panel.moving, places_of(panel.fixed))
     assert inside.sum() > 500 and np.abs(seen - voxels(made["warped"]).ravel())[inside].max() < 1
     assert tables.read(made["registration"])["folds_percent"] == [0.0]
+    (record,) = jobs.records()
+    assert record.module == "DiffusionRegister" and "is not linear" in jobs.hindrance(record)
+    put(panel.moving, over_moving)
+    assert jobs.hindrance(record) == ""
 
     path, browser = made["frames"], browser_of(made["frames"])
     etas = [float(path.GetNthIndexValue(k)) for k in range(path.GetNumberOfDataNodes())]
@@ -403,6 +408,15 @@ def test_apply_gives_a_transform_and_the_way(panel: Any) -> None:
     browser.SetPlaybackActive(True)
     panel.host.wait(lambda: browser.GetSelectedItemNumber() != before, 5)
     browser.SetPlaybackActive(False)
+
+
+def test_a_comparison_of_textures_is_told(panel: Any) -> None:
+    from MedDiffusionLib.hierarchy import set_provenance
+    from MedDiffusionLib.registering import remark
+
+    for similarity, words in (("mind", "Textures (MIND) were compared."), ("correlation", "")):
+        set_provenance(panel.fixed, {"settings": {"similarity": similarity}})
+        assert remark({"warped": panel.fixed}, {}) == words
 
 
 def test_labels_are_brought_along_as_they_were_drawn(host: Any, known: None, tmp_path: Path) -> None:
@@ -509,6 +523,8 @@ def test_ways_to_compare(panel: Any) -> None:
     of_fixed = np.isclose(voxels(board), fixed)
     assert front is None and 0.4 < of_fixed.mean() < 0.6 and of_fixed[:2, :2, :2].all()
     assert np.corrcoef(voxels(board)[~of_fixed], moved_array[~of_fixed])[0, 1] > 0.999
+    panel.widget.refresh()
+    assert combo.itemData(combo.currentIndex) == "board" and layers()[0] is board
     combo.setCurrentIndex(combo.findData("path"))
     assert layers() == (panel.fixed, proxy(path), 0.8)
     find(panel.widget, "compareGrid").click()
@@ -570,10 +586,12 @@ def test_the_code_of_the_tutorial_runs(
     assert truth == [[0, 1, 2], [0, 1, 2]]
     run(panel)
     exec(others[0], there)  # noqa: S102
+    panel.widget.enter()  # back from the module Data
     assert moving.GetParentTransformNode() is parameters.outputTransform and "is not linear" in tooltip(panel)
     loadPhantom("HippocampusOther").SetName("crop")
     for block in others[1:]:
         exec(block, there)  # noqa: S102
+    panel.widget.enter()
     assert tooltip(panel) == "" and there["other"].GetName() == "crop"
     assert capsys.readouterr().out.splitlines()[-2].endswith("0.000 % of the voxels fold")
 

@@ -204,14 +204,32 @@ def test_a_hippocampus_is_grey_and_about_as_large_as_one():
     assert (hippocampus(3).array == hippocampus(3).array).all() and (hippocampus(4).array != hippocampus(3).array).any()
 
 
-def test_the_hippocampus_is_in_sample_data(host, sources):
+@pytest.mark.parametrize(("name", "more"), [("Hippocampus", ""), ("HippocampusOther", " of another person")])
+def test_the_hippocampus_is_in_sample_data(host, sources, name, more):
     import SampleData
 
     from MedDiffusionLib.nodes import volume_from_node
+    from MedDiffusionLib.samples import CROPS
 
-    source = next(s for s in sources if s.sampleName == "MedDiffusionPhantomHippocampus")
+    source = next(s for s in sources if s.sampleName == f"MedDiffusionPhantom{name}")
     (clicked,) = source.customDownloader(source)
     asked = SampleData.downloadSample(source.sampleName)
-    assert clicked.GetName() == "Phantom hippocampus"
+    assert clicked.GetName() == f"Phantom hippocampus{more}"
     for node in (clicked, asked):
-        assert (volume_from_node(node).array == hippocampus().array).all()
+        assert (volume_from_node(node).array == hippocampus(person=CROPS[name]).array).all()
+
+
+def test_another_person_has_another_hippocampus_of_the_same_kind():
+    """Two that overlap as those of two people do, each in one piece and away from the border."""
+    from scipy import ndimage
+
+    from MedDiffusionLib.samples import CROPS
+
+    one, other = (hippocampus_labels(person).array for person in CROPS.values())
+    for k in (1, 2):
+        a, b = one == k, other == k
+        assert 0.6 < 2 * (a & b).sum() / (a.sum() + b.sum()) < 0.8 and 0.7 < b.sum() / a.sum() < 1.4
+    assert ndimage.label(other > 0)[1] == 1
+    assert not any(face.any() for axis in range(3) for face in (other.take(0, axis), other.take(-1, axis)))
+    bright = [np.median(hippocampus(person=p).array[hippocampus_labels(p).array > 0]) for p in CROPS.values()]
+    assert abs(bright[0] - bright[1]) < 30
