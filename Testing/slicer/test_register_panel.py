@@ -180,6 +180,20 @@ def test_the_settings_reach_the_job(panel: Any) -> None:
     assert find(panel.widget, "samples").isHidden() and find(panel.widget, "batch").isHidden()
 
 
+def test_figures_of_the_advice_are_measured(panel: Any) -> None:
+    """Every number with a point in it stands in the benchmark, rounded as it is told, as such or in percent."""
+    from MedDiffusionLib.words import REGISTER_ADVICE
+
+    assert find(panel.widget, "advice").text == REGISTER_ADVICE
+    told = re.findall(r"\d+\.\d+", REGISTER_ADVICE)
+    path = panels.ROOT / "docs" / "benchmarks" / "register.json"
+    text = path.read_text(encoding="utf-8") if told else ""
+    measured = [scale * float(number) for number in re.findall(r"-?\d+\.\d+", text) for scale in (1, 100)]
+    for number in told:
+        decimals = len(number.partition(".")[2])
+        assert any(f"{value:.{decimals}f}" == number for value in measured), number
+
+
 def test_refinement_costs_time(panel: Any) -> None:
     from MedDiffusionLib.registering import STEP_SECONDS
 
