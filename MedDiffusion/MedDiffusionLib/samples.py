@@ -72,7 +72,7 @@ def _volume(name: str, seed: int = 0) -> Volume:
 
 def _title(name: str) -> str:
     if name in CROPS:
-        return "Phantom hippocampus" + (" of another person" if CROPS[name] else "")
+        return "Other hippocampus" if CROPS[name] else "Phantom hippocampus"
     contrast, lesion = PHANTOMS[name]
     return f"Phantom {contrast}{' with lesion' if lesion else ''}"
 

@@ -64,7 +64,7 @@ def as_command(task: str, job: Mapping[str, Any]) -> str:
     return _quote(words) + "\n"
 
 
-VERBS = {"reconstruct": "reconstruct", "anomaly": "anomaly", "segment": "segment"}
+VERBS = {"reconstruct": "reconstruct", "anomaly": "anomaly", "segment": "segment", "register": "register"}
 
 
 def as_job_file(job: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def choose(host: Any) -> Any:
     widget = panels.load(host, "DiffusionRegister").enter()
     parameters = widget._parameterNode
     parameters.fixedVolume, parameters.movingVolume = fixed, moving
-    parameters.fixedLabels, parameters.movingLabels = truth("Hippocampus"), truth("HippocampusOther")
+    parameters.fixedLabels, parameters.movingLabels = truth("Hippocampus", "fixed"), truth("HippocampusOther", "moving")
     methods = widget.ui.method.method
     if METHOD:
         methods.setCurrentIndex(methods.findData(METHOD))
@@ -41,14 +41,14 @@ def choose(host: Any) -> Any:
     return widget
 
 
-def truth(name: str) -> Any:
-    """The segments of a crop of Sample Data, as its phantom has them."""
+def truth(name: str, which: str) -> Any:
+    """The segments of a crop of Sample Data, as the tutorial makes them."""
     from MedDiffusionLib.hippocampus import NAMES, hippocampus_labels
     from MedDiffusionLib.samples import CROPS
     from MedDiffusionLib.segmentations import segmentation_from_labels
 
     labels = hippocampus_labels(CROPS[name])
-    return segmentation_from_labels(labels, dict(enumerate(NAMES, start=1)), f"Truth of {name}")
+    return segmentation_from_labels(labels, dict(enumerate(NAMES, start=1)), f"Truth of {which}")
 
 
 def run(host: Any) -> SimpleNamespace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -566,6 +567,11 @@ def test_the_job_as_text(panel: Any) -> None:
     text = slicer.app.clipboard().text()
     assert "# First harden the transforms over “Moving”" in text and "“start” (File > Save) as start.tfm" in text
     assert "label map on the grid of “Moving”" in text and "harden the transforms over “Fixed”" not in text
+    words = shlex.split(text.splitlines()[-1])
+    assert words[:3] == ["meddiff", "register", "Moving.nrrd"]
+    told = dict(zip(words[3::2], words[4::2], strict=True))
+    files = {"--fixed": "Fixed.nrrd", "--moving-labels": "Moving-blocks.nrrd", "--initial": "start.tfm"}
+    assert told.items() >= {**files, "--similarity": "mind", "--align": "auto", "--model": "tiny-morph"}.items()
     assert copied_call(panel.widget) == panel.widget.logic.arguments(panel.parameters) | {"parameters": None}
 
 

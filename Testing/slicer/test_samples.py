@@ -204,8 +204,8 @@ def test_a_hippocampus_is_grey_and_about_as_large_as_one():
     assert (hippocampus(3).array == hippocampus(3).array).all() and (hippocampus(4).array != hippocampus(3).array).any()
 
 
-@pytest.mark.parametrize(("name", "more"), [("Hippocampus", ""), ("HippocampusOther", " of another person")])
-def test_the_hippocampus_is_in_sample_data(host, sources, name, more):
+@pytest.mark.parametrize(("name", "whose"), [("Hippocampus", "Phantom"), ("HippocampusOther", "Other")])
+def test_the_hippocampus_is_in_sample_data(host, sources, name, whose):
     import SampleData
 
     from MedDiffusionLib.nodes import volume_from_node
@@ -214,7 +214,7 @@ def test_the_hippocampus_is_in_sample_data(host, sources, name, more):
     source = next(s for s in sources if s.sampleName == f"MedDiffusionPhantom{name}")
     (clicked,) = source.customDownloader(source)
     asked = SampleData.downloadSample(source.sampleName)
-    assert clicked.GetName() == f"Phantom hippocampus{more}"
+    assert clicked.GetName() == f"{whose} hippocampus"
     for node in (clicked, asked):
         assert (volume_from_node(node).array == hippocampus(person=CROPS[name]).array).all()
 
