@@ -32,6 +32,12 @@ class Asked:
                 raise BadInput(
                     f"the covariate {name} is {value:g} {about.unit}; {card.id} knows {about.min:g} to {about.max:g}"
                 )
+        needed = [name for name, about in card.covariates.items() if about.null is None]
+        if untold := [name for name in needed if name not in self.covariates]:
+            raise BadInput(
+                f"{card.id} must be told {', '.join(needed)}, and {', '.join(untold)} did not come; it has learnt no "
+                "value that stands for being told nothing"
+            )
         if card.labels is None:
             if self.label is not None:
                 raise BadInput(f"{card.id} knows no classes, and {self.label!r} was asked for; leave it out")
@@ -90,4 +96,9 @@ def beside_image(card: Card) -> tuple[int, int]:
 def _scaled(card: Card, row: Asked) -> list[float]:
     """Each covariate from 0 to 1 in its range, its null value where it is not told."""
     told = ((row.covariates.get(name, about.null), about) for name, about in card.covariates.items())
-    return [(value - about.min) / (about.max - about.min) for value, about in told]
+    return [((about.min if value is None else value) - about.min) / (about.max - about.min) for value, about in told]
+
+
+def may_be_untold(card: Card) -> bool:
+    """Whether the network knows what "nothing is asked for" means: what guidance compares with."""
+    return all(about.null is not None for about in card.covariates.values())

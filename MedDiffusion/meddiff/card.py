@@ -113,12 +113,13 @@ class Labels(Part):
 
 
 class Covariate(Part):
-    """A number that the network is conditioned on: unit, range seen in training, and the value for "not told"."""
+    """A number that the network is conditioned on: unit, range seen in training, and the value for "not told", if there
+    is one."""
 
     unit: Text
     min: float
     max: float
-    null: float
+    null: float | None
 
     @model_validator(mode="after")
     def _check(self) -> Covariate:
@@ -135,13 +136,13 @@ class DataSet(Part):
 
 
 class Training(Part):
-    """How the weights were made: enough to make them again."""
+    """How the weights were made: enough to make them again. Of weights from elsewhere some of it is not known."""
 
     data: Annotated[tuple[DataSet, ...], Field(min_length=1)]
     command: Text
-    seed: int
-    steps: PositiveInt
-    seconds: NonNegativeFloat
+    seed: int | None
+    steps: PositiveInt | None
+    seconds: NonNegativeFloat | None
     device: Text
     code_version: Text
 

@@ -127,6 +127,16 @@ def memory() -> tuple[int, int]:
         return page * pages, 0
 
 
+def check_room(size: int, device: torch.device, what: str) -> None:
+    """Raises BadInput where `size` bytes are more than the device has free; where nobody knows, it is tried."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory()[1]
+    if free and size > free:
+        raise BadInput(
+            f"{what} needs {size / 1e9:.1f} GB of memory for its weights alone, and {free / 1e9:.1f} GB are free "
+            f"({describe(device)}); close other programs, or use a computer with more"
+        )
+
+
 def _windows_memory() -> tuple[int, int]:
     import ctypes
 

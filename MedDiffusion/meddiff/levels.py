@@ -135,6 +135,18 @@ def vp_cosine(steps: int = 1000, shift: float = 1.0) -> Schedule:
     return Schedule(tuple(levels))
 
 
+def vp_cosine_betas(steps: int = 1000, offset: float = 8e-3) -> Schedule:
+    """Cosine schedule as a chain of betas, none above 0.999 (Nichol 2021, eq. 17), as MONAI's `cosine` has it."""
+    bars = [math.cos((i / steps + offset) / (1 + offset) * math.pi / 2) ** 2 for i in range(steps + 1)]
+    return _from_betas([min(1 - after / before, 0.999) for before, after in pairwise(bars)])
+
+
+def vp_sigmoid(steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 2e-2, sharpness: float = 6.0) -> Schedule:
+    """Variance preserving, beta a logistic curve of time (Xu 2022, GeoDiff), as MONAI's `sigmoid_beta` has it."""
+    times = [2 * sharpness * i / (steps - 1) - sharpness for i in range(steps)]
+    return _from_betas([beta_start + (beta_end - beta_start) / (1 + math.exp(-time)) for time in times])
+
+
 def ve(steps: int = 1000, sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:
     """Variance exploding, sigma geometric in time (Song 2021, score SDE)."""
     growth = math.log(sigma_max / sigma_min) / (steps - 1)
@@ -158,6 +170,8 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "vp-linear": vp_linear,
     "vp-scaled-linear": vp_scaled_linear,
     "vp-cosine": vp_cosine,
+    "vp-cosine-betas": vp_cosine_betas,
+    "vp-sigmoid": vp_sigmoid,
     "ve": ve,
     "flow": flow,
 }

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .card import Card, Named
-from .devices import InPrecision, channels_last, pick_device, pick_precision
+from .devices import InPrecision, channels_last, check_room, pick_device, pick_precision
 from .errors import BadInput, BadModel
 from .files import whole
 from .intensity import Intensity
@@ -85,6 +85,7 @@ def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "
     found = find(model)
     card, where = found.card, pick_device(device)
     dtype = pick_precision(precision, where)
+    check_room(sum(file.bytes for name, file in card.files.items() if name.endswith(".safetensors")), where, card.id)
     network = _built(card.network, load_weights(found.folder), where)
     space = _space(found, getattr(network, "multiple", 1), where, dtype)
     if isinstance(space, Latent) and space.autoencoder.code_channels != getattr(network, "channels", 0):
@@ -139,8 +140,11 @@ def save(
     weights: dict[str, Tensor],
     folder: str | os.PathLike[str],
     autoencoder: dict[str, Tensor] | None = None,
+    *,
+    half: bool = True,
 ) -> ModelFolder:
-    """Write a model folder: weights in half precision, then the card with their size and sha256.
+    """Write a model folder: weights, in half precision unless they are to stay as they are, then the card with their
+    size and sha256.
 
     `autoencoder` are the weights of a latent model's other half; the card names their file.
     """
@@ -150,7 +154,7 @@ def save(
         parts[card.latent.weights] = autoencoder
     for name, state in parts.items():
         with whole(os.path.join(folder, name)) as part:
-            save_file({key: _half(value).contiguous() for key, value in state.items()}, part)
+            save_file({key: (_half(value) if half else value).contiguous() for key, value in state.items()}, part)
     seal(card, folder)
     return find(os.path.join(folder, ""))
 

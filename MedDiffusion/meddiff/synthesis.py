@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .asking import Asked, beside_image, tell
+from .asking import Asked, beside_image, may_be_untold, tell
 from .cuts import seen
 from .errors import BadInput, BadModel, Notice
 from .intensity import Intensity, Scaling
@@ -86,6 +86,11 @@ def synthesise(
     settings = recipe.settings(parameters or {}, preset)
     known = parameters_of(synthesise)
     samples, at_once = known["samples"].check(samples), known["batch"].check(batch)
+    if settings.get("guidance", 1) != 1 and not may_be_untold(model.card):
+        raise BadInput(
+            f"{recipe.title} compares with an image of which nothing is told, and {model.card.id} has learnt none; "
+            "choose the method synthesise, or guidance 1"
+        )
     shares = _shares(samples, other_seed is not None or covariates_to is not None)
     asked = _asked(model, Asked(label, state, covariates or {}), covariates_to, shares or (0.0,) * samples)
     grid, marks = _grid(model, (size_x, size_y, size_z), labels)

@@ -40,6 +40,7 @@ LAYERS = [
     ["recipes.*", "registry"],
     ["training.*"],
     ["kspace", "rawfiles", "phase", "posterior", "reconstruction", "recorded"],
+    ["bundle_config", "bundle_export", "bundle_import", "bundle_questions", "bundle_weights", "bundles"],
     [
         "asking",
         "brain_view",

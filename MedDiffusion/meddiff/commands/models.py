@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from .. import store
 from ..card import Card
-from ..errors import BadInput, BadModel
+from ..errors import BadInput, BadModel, notices
 from ..places import search_path
 from . import console
 
-app = typer.Typer(no_args_is_help=True, help="List, inspect, check, install, export and remove models.")
+if TYPE_CHECKING:
+    from ..bundle_questions import Question
+
+app = typer.Typer(no_args_is_help=True, help="List, inspect, check, install, import, export and remove models.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsEvents = Annotated[bool, typer.Option("--json", help="Answer in JSON, an event a line, for other programs.")]
@@ -67,6 +72,13 @@ def _schedule(card: Card) -> str:
     return f"schedule {card.schedule.name}" if card.schedule else "in one pass"
 
 
+def _training(card: Card) -> str:
+    made = card.training
+    if made.steps is None or made.seconds is None:
+        return made.command
+    return f"{made.steps} steps, {made.seconds / 60:.0f} min on {made.device}"
+
+
 def _facts(card: Card) -> dict[str, str]:
     """What people ask about a model, in words."""
     labels = card.labels.names if card.labels else ()
@@ -77,7 +89,7 @@ def _facts(card: Card) -> dict[str, str]:
         "network": f"{card.network.name}, predicts {card.predicts}, {_schedule(card)}",
         **({"companions": ", ".join(card.companions.values())} if card.companions else {}),
         "trained on": "; ".join(f"{data.name} ({data.licence})" for data in card.training.data),
-        "training": f"{card.training.steps} steps, {card.training.seconds / 60:.0f} min on {card.training.device}",
+        "training": _training(card),
         "size": _size(card),
         "licence": card.licence,
         "citation": card.citation,
@@ -146,6 +158,55 @@ def install(
         if as_events:
             return console.event("result", id=card.id, version=card.version, folder=folder)
         console.say(f"{card.id} {card.version} is installed in {folder}")
+
+
+def _told(name: str, text: str) -> Any:
+    return typer.Option(f"--{name}", help=text, rich_help_panel="What the bundle may leave out")
+
+
+@app.command("import")
+def import_(
+    bundle: Annotated[Path, typer.Argument(help="The folder of a MONAI bundle.")],
+    spacing: Annotated[str, _told("spacing", "mm along x, y(, z), as in 1,1,1.")] = "",
+    size: Annotated[str, _told("size", "Voxels of an image along x, y(, z), as in 160,224,160.")] = "",
+    axes: Annotated[str, _told("axes", "Where the axes of its images lead to, as in RAS.")] = "",
+    scale: Annotated[str, _told("scale", "The factor of its codes.")] = "",
+    covariates: Annotated[str, _told("covariates", "What it is told: NAME=MIN:MAX:UNIT, with commas between.")] = "",
+    licence: Annotated[str, _told("licence", "Of the weights, as in Apache-2.0.")] = "",
+    id_: Annotated[str, typer.Option("--id", help="What the model is to be called here.")] = "",
+    ask: Annotated[bool, typer.Option("--ask", help="Only list what the bundle leaves out.")] = False,
+    as_events: AsEvents = False,
+) -> None:
+    """Install a generative model of others, published as a MONAI bundle.
+
+    A bundle is read as data: networks by a list of names, weights without code,
+    and expressions are not run. What it leaves out is asked for, never guessed.
+    """
+    from .. import bundle_import, bundle_questions  # lazy: the other verbs need no torch
+    from ..bundles import read_bundle
+
+    names = ("spacing", "size", "axes", "scale", "covariates", "licence")
+    given = dict(zip(names, (spacing, size, axes, scale, covariates, licence), strict=True))
+    if as_events:
+        console.event("ready", pid=os.getpid())
+    notes: list[str] = []
+    with _answering(as_events), notices(notes.append if as_events else console.note):
+        open_ = bundle_questions.questions(read_bundle(bundle))
+        if ask:
+            return _list_questions(open_, as_events)
+        if sys.stdin.isatty() and not as_events:
+            given |= {q.name: typer.prompt(f"{q.title}: {q.about}", q.hint) for q in open_ if not given[q.name]}
+        card, folder = bundle_import.import_bundle(bundle, given, id_)
+        if as_events:
+            return console.event("result", id=card.id, version=card.version, folder=folder, notes=notes)
+        console.say(f"{card.id} {card.version} is installed in {folder}")
+
+
+def _list_questions(asked: Sequence[Question], as_events: bool) -> None:
+    if as_events:
+        return console.event("result", questions=[asdict(question) for question in asked])
+    for q in asked:
+        console.say(f"--{q.name}: {q.about}" + (f"; its files suggest {q.hint}" if q.hint else ""))
 
 
 @app.command()

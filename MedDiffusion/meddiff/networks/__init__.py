@@ -14,6 +14,7 @@ from .darl import darl
 from .medsegdiff import medsegdiff
 from .morpher import morpher, one_pass_morpher
 from .segmenter import mask_denoiser, one_pass
+from .turned import monai_autoencoder_kl, monai_unet
 from .unet import diffusion_unet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -27,6 +28,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "morpher": morpher,
     "one-pass-morpher": one_pass_morpher,
     "darl": darl,
+    "monai-unet": monai_unet,
+    "monai-autoencoder-kl": monai_autoencoder_kl,
 }
 
 
