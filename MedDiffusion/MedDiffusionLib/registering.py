@@ -21,7 +21,7 @@ OPTIONS = ("align", "deformation", "similarity")  # of the job, and arguments of
 PAIR = ("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "initialTransform")
 FRAMES = {"sequence": None, "firstFrame": 1, "lastFrame": 0}  # and what they are for two volumes
 LINEAR = ("vtkMRMLLinearTransformNode", "vtkMRMLTransformNode")
-ALIGN_SECONDS = 0.5  # of an affine map, on two cores
+ALIGN_SECONDS = 1.5  # of an affine map and what else goes by beside the network, on two cores
 STEP_SECONDS = 2.0  # of a step of refinement, for each megavoxel
 SERIES = ("ddm-4d",)  # methods whose images lie on each other already
 
