@@ -82,6 +82,7 @@ class DiffusionRegisterParameterNode(CommonParameters):
     outputLabels: vtkMRMLSegmentationNode
     outputTable: vtkMRMLTableNode
     outputFrames: vtkMRMLSequenceNode
+    outputPathTable: vtkMRMLTableNode
 
 
 class DiffusionRegisterLogic(DiffusionLogic):
@@ -118,6 +119,7 @@ class DiffusionRegisterLogic(DiffusionLogic):
         outputLabels: vtkMRMLSegmentationNode | None = None,
         outputTable: vtkMRMLTableNode | None = None,
         outputFrames: vtkMRMLSequenceNode | None = None,
+        outputPathTable: vtkMRMLTableNode | None = None,
         showResult: bool = False,
         onEvent: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
@@ -145,7 +147,8 @@ class DiffusionRegisterLogic(DiffusionLogic):
         :param seed: the same seed gives the same voxels
         :param device: "auto", "cpu", "cuda", "cuda:1", ...
         :param wanted: outputs to make beside "warped": "displacement" (the transform), "inverse", "jacobian", "labels",
-            "registration" (a table), "frames" (the path, a sequence); None makes all but "inverse"
+            "registration" (a table), "frames" (the path, a sequence), "path" (a table of its steps); None makes all
+            but "inverse" and "path"
         :param outputVolume: node to fill, as the other outputs; a new one is made if it is not given
         :param showResult: show the result in the slice views, if there are any
         :param onEvent: called with the worker's events: progress, preview, warning

@@ -61,6 +61,7 @@ def outputs() -> tuple[OutputRole, ...]:
     labels = _("The labels of the moving volume, brought along")
     table = _("Similarity before and after, folds, how far there and back leads astray, Dice where there are labels")
     frames = _("The moving volume on its way, as a sequence that plays: eta is 0 where it begins, and 1 where it fits")
+    steps = _("Similarity to the fixed volume, folds, and how far the deformation reaches, at each step of the path")
     return (
         OutputRole("warped", "outputVolume", _("Warped"), warped, always=True),
         OutputRole("displacement", "outputTransform", _("Transform"), there, TRANSFORM, ""),
@@ -69,6 +70,7 @@ def outputs() -> tuple[OutputRole, ...]:
         OutputRole("labels", "outputLabels", _("Labels"), labels, SEGMENTATION, "outline"),
         OutputRole("registration", "outputTable", _("Registration table"), table, TABLE, ""),
         OutputRole("frames", "outputFrames", _("Path"), frames, SEQUENCE, files="frame", index=PATH),
+        OutputRole("path", "outputPathTable", _("Path table"), steps, TABLE, "", wanted=False),
     )
 
 

@@ -126,6 +126,8 @@ def results(moving: Any, fixed: Any, folder: Path, labels: bool = False) -> Simp
         write(grid.with_array(carried), folder / "labels.nrrd")
     rows = ",".join(figures), ",".join(str(value) for value in figures.values())
     (folder / "registration.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    steps = [f"{k / (FRAMES - 1):.6g},{0.4 + 0.07 * k:.6g},0.0" for k in range(FRAMES)]
+    (folder / "path.csv").write_text("\n".join(["eta,similarity,folds", *steps]) + "\n", encoding="utf-8")
     (folder / "figures.json").write_text(json.dumps(figures))
     return SimpleNamespace(folder=folder, there=there, frames=[frame.array for frame in frames])
 

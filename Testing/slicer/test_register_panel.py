@@ -384,7 +384,8 @@ def test_apply_gives_a_transform_and_the_way(panel: Any) -> None:
     over_fixed, over_moving = linear(1, "over fixed"), linear(2, "over moving")
     put(panel.fixed, over_fixed)
     put(panel.moving, over_moving)
-    find(panel.widget, "want_outputInverse").click()
+    for name in ("outputInverse", "outputPathTable"):
+        find(panel.widget, f"want_{name}").click()
     run(panel)
     parameters = panel.parameters
     assert find(panel.widget, "problemText").text == ""
@@ -395,7 +396,7 @@ def test_apply_gives_a_transform_and_the_way(panel: Any) -> None:
     )
     made = {role.name: getattr(parameters, role.parameter) for role in panel.widget.logic.outputs()}
     assert made.pop("labels") is None
-    what = ("warped", "transform", "inverse transform", "jacobian", "registration table", "path")
+    what = ("warped", "transform", "inverse transform", "jacobian", "registration table", "path", "path table")
     assert [node.GetName() for node in made.values()] == [f"Moving {each}" for each in what]
     for name, node in made.items():
         mine = panel.moving if name == "inverse" else panel.fixed
@@ -415,6 +416,7 @@ def test_apply_gives_a_transform_and_the_way(panel: Any) -> None:
     path, browser = made["frames"], browser_of(made["frames"])
     etas = [float(path.GetNthIndexValue(k)) for k in range(path.GetNumberOfDataNodes())]
     assert np.allclose(etas, np.linspace(0, 1, registers.FRAMES)) and path.GetIndexName() == "eta"
+    assert np.allclose(tables.read(made["path"])["eta"], etas, atol=1e-5)
     for k, frame in enumerate(panel.made.frames):
         browser.SetSelectedItemNumber(k)
         assert np.array_equal(voxels(proxy(path)), frame)
