@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import anomaly, bench, console, inpaint, jobs, methods, models, segment, synthesise, train, translate
+from .commands import (
+    anomaly,
+    bench,
+    console,
+    inpaint,
+    jobs,
+    methods,
+    models,
+    register,
+    segment,
+    synthesise,
+    train,
+    translate,
+)
 from .errors import BadInput, Cancelled, hint
 
 app = typer.Typer(
@@ -23,6 +36,7 @@ app = typer.Typer(
 app.command()(jobs.reconstruct)
 app.command()(segment.segment)
 app.command()(anomaly.anomaly)
+app.command()(register.register)
 app.command()(synthesise.synthesise)
 app.command()(translate.translate)
 app.command()(inpaint.inpaint)

@@ -14,7 +14,7 @@ from .sampling import Progress, Run
 from .similarity import lncc
 from .warp import exponential, resized, roughness, warp
 
-RATE, WINDOW, SMOOTH, SQUARINGS = 0.1, 5, 0.05, 5
+RATE, WINDOW, SMOOTH, SQUARINGS = 0.1, 5, 0.1, 5
 BUDGET = 2**21  # voxels at which images are compared; larger ones are averaged to it
 
 Features = Callable[[Tensor], Tensor]  # an image (B, 1, *spatial) as what is compared (B, C, *spatial)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,12 +28,23 @@ from .sampling import Run
 from .similarity import mind
 from .vectors import Vectors
 from .volume import Volume
-from .warp import SQUARINGS, exponential, folded, jacobian_determinant, warp
+from .warp import SQUARINGS, exponential, folded, folds, jacobian_determinant, warp
 
 DEFORMATIONS = ("diffeomorphic", "free")
 SIMILARITIES = ("auto", "correlation", "mind")
 ALIKE = 0.3  # correlation of intensities after an affine map, below which two images look like different modalities
 SAME = "the same image came as fixed and as moving; expected two; choose another"
+
+
+class Frame(NamedTuple):
+    """One image on the way: how far it is (0 to 1), how alike to the fixed image, the folds (%), and how far from its
+    place the deformation moves a voxel of the working grid, mean and largest (voxels)."""
+
+    eta: float
+    similarity: float
+    folds: float
+    mean_voxels: float
+    largest_voxels: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Registration:
 
     `similarity` is the mean squared local correlation (0 to 1) before, after the affine map, and after all, `folds` the
     percentage of voxels where the Jacobian is not above 0, `consistency_mm` how far there and back leads astray, and
-    `bent_mm` how far the deformation moves a point without the affine part, both means.
+    `bent_mm` how far the deformation moves a point without the affine part, both means. `path` tells of each frame.
     """
 
     warped: Volume
@@ -58,6 +69,7 @@ class Registration:
     folds: float
     consistency_mm: float | None
     bent_mm: float
+    path: tuple[Frame, ...] = ()
     calls: int = 0
     megapixels: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +123,7 @@ def register(
         **finish(facing, u, w),
         before=frame(sides[1].grid) @ start @ np.linalg.inv(frame(sides[0].grid)),
         similarity=(likeness(before, images[0]), likeness(on_grid, images[0]), likeness(after, images[0])),
+        path=tuple(_frame(k / (len(u) - 1), each[None], on_grid, images[0]) for k, each in enumerate(u)),
         calls=calls,
         megapixels=calls * pixels / 1e6,
         settings={**settings, **told, "affine": np.round(facing.affine, 9).tolist()},
@@ -136,6 +149,12 @@ def fields(v: Tensor, diffeomorphic: bool) -> tuple[Tensor, Tensor | None]:
     if not diffeomorphic:
         return v, None
     return torch.cat([exponential(each[None], SQUARINGS) for each in v]), exponential(-v[-1:], SQUARINGS)
+
+
+def _frame(eta: float, u: Tensor, moving: Tensor, fixed: Tensor) -> Frame:
+    """What there is to say of the displacements (1, 3, Z, Y, X) of a frame."""
+    far = u.square().sum(1).sqrt()
+    return Frame(eta, likeness(warp(moving, u), fixed), folds(u), float(far.mean()), float(far.max()))
 
 
 def finish(facing: Facing, u: Tensor, w: Tensor | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from .models import Model
 from .overlap import hd95
 from .presegment import as_labels
 from .recipes.register import TASK as TASK_NAME
-from .registration import SAME, Registration, register
+from .registration import SAME, Frame, Registration, register
 from .registry import find_recipe, parameters_of
 from .sampling import drain
 from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
@@ -71,6 +71,8 @@ def _register(job: Job, model: Model, on_progress: OnProgress | None, should_sto
     figures["seconds"] = round(seconds, 3)
     volumes |= {f"frame-{k}": each for k, each in enumerate(found.frames)}
     tables = {"registration": Table(tuple(figures), (tuple(round(value, 6) for value in figures.values()),))}
+    rows = tuple(tuple(round(value, 6) for value in frame) for frame in found.path)
+    tables["path"] = Table(Frame._fields, rows)
     figures |= {"network_calls": float(found.calls)}
     return Computed(volumes, figures, found.settings, found.megapixels, seconds, tables)
 

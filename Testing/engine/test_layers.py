@@ -82,6 +82,8 @@ LAYERS = [
         "bench_inpaint",
         "bench_vessels",
         "bench_lesions",
+        "rivals",
+        "bench_register",
         "thresholds",
         "calibration",
     ],

@@ -178,6 +178,26 @@ def segment(
 
 
 @app.command()
+def register(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A model's id or folder.")] = "hippocampus-morph",
+    method: Annotated[
+        list[str] | None, typer.Option(help="Methods to compare: ours, centred, affine, demons, SyN; all by default.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test; train to choose settings by.")] = "test",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quick: Quick = False,
+    output: Json = None,
+) -> None:
+    """Registration of hippocampi of different people: overlap of labels, folds, consistency, and landmarks that are
+    known; beside SimpleITK's demons and, if antspyx is installed, ANTs' SyN."""
+    from .. import bench_register
+    from ..models import load
+
+    _measure("register", bench_register, data, load(model, device), output, quick=quick, split=split, only=method or ())
+
+
+@app.command()
 def synthesise(
     data: Data,
     model: Annotated[str, typer.Option(help="A model's id or folder.")] = "mednist-64",

@@ -22,11 +22,15 @@ from ..refinement import Features, refined
 from ..registry import Between, recipe
 from ..sampling import Progress, Run, diffuse, sample, stage
 from ..solvers import SOLVERS
+from ..warp import SQUARINGS, exponential, warp
 
 TASK = "register"
 
 Frames = Annotated[int, Between(2, 64, "images on the path, the first and the last counted")]
+Again = Annotated[int, Between(0, 8, "more looks at what is left, both ways; 0: one look, as published")]
 Refine = Annotated[int, Between(0, 500, "steps of optimisation of this pair alone; 0: the network's word")]
+
+Look = Callable[[Tensor, Tensor], Tensor]  # a velocity (B, D, *spatial) of a moving and a fixed image
 
 
 @dataclass(frozen=True)
@@ -47,25 +51,39 @@ class Pair:
         """Both images, beside the noisy one."""
         return Condition(concat=torch.cat([self.moving, self.fixed], 1))
 
-    def along(self, velocities: Sequence[Tensor], refine: int) -> Run[Tensor]:
-        """A path from the identity over the `velocities` of eta > 0, the last one refined."""
+    def along(self, velocities: Sequence[Tensor], look: Look, again: int, refine: int) -> Run[Tensor]:
+        """A path from the identity over the `velocities` of eta > 0: the last one gets (look(m, f) - look(f, m)) / 2, m
+        as far as it is, `again` and again, and is then refined; the others go along in proportion."""
+        of, eta = again + refine, torch.linspace(0, 1, len(velocities) + 1).tolist()
         path = torch.stack([torch.zeros_like(velocities[0]), *velocities], 1)
-        return refined(path, self.moving, self.fixed, refine, features=self.features)
+        for k in range(again):
+            with torch.no_grad():
+                moved = warp(self.moving, exponential(path[:, -1], SQUARINGS))
+                left = (look(moved, self.fixed) - look(self.fixed, moved)) / 2
+            path = torch.stack([v + share * left for v, share in zip(path.unbind(1), eta, strict=True)], 1)
+            yield Progress(k + 1, of, CLEAN, moved)
+        run = refined(path, self.moving, self.fixed, refine, features=self.features)
+        return (yield from stage(run, again, of))
 
 
-def _deformed(prior: Prior, data: Pair, frames: int, refine: int) -> Run[Tensor]:
+def _deformed(prior: Prior, data: Pair, frames: int, again: int, refine: int) -> Run[Tensor]:
     """v_eta = eta M(m, eta c) with c = G(m, f, f, t = 0): zero at eta = 0, whatever the biases of M, where the
     published M(m, eta c) leaves what M makes of nothing."""
-    level, of, path = prior.schedule.levels[0], frames + refine, list[Tensor]()
+    level, of, path = prior.schedule.levels[0], frames + again + refine, list[Tensor]()
+
+    def latent(moving: Tensor, fixed: Tensor) -> Tensor:
+        return prior.network(fixed, level.time, Condition(concat=torch.cat([moving, fixed], 1)))
+
     with torch.no_grad():
-        latent = prior.network(data.fixed, level.time, data.condition)
+        c = latent(data.moving, data.fixed)
     yield Progress(1, of, CLEAN, None)
     for k in range(1, frames):
         eta = k / (frames - 1)
         with torch.no_grad():
-            path.append(eta * data.deform(data.moving, eta * latent))
+            path.append(eta * data.deform(data.moving, eta * c))
         yield Progress(k + 1, of, CLEAN, None)
-    return (yield from stage(data.along(path, refine), frames, of))
+    run = data.along(path, lambda m, f: data.deform(m, latent(m, f)), again, refine)
+    return (yield from stage(run, frames, of))
 
 
 @recipe(
@@ -75,8 +93,8 @@ def _deformed(prior: Prior, data: Pair, frames: int, refine: int) -> Run[Tensor]
     summary="A diffusion network makes a latent of both images; scaled from 0 to 1, it deforms one into the other.",
     paper="Kim et al., ECCV 2022, arXiv:2112.05149",
     needs="a registration model of the anatomy, and images that lie on each other but for what is to be found",
-    calls=(("frames",),),
-    presets={"fast": {"frames": 2}, "balanced": {"frames": 7}, "best": {"frames": 13, "refine": 50}},
+    calls=(("frames",), (4, "again")),
+    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "refine": 50}},
 )
 def diffusemorph(
     prior: Prior,
@@ -85,10 +103,11 @@ def diffusemorph(
     noise: Noise,
     cond: Condition | None = None,
     frames: Frames = 7,
+    again: Again = 1,
     refine: Refine = 0,
 ) -> Run[Tensor]:
     """DiffuseMorph (Kim 2022, algorithm 1): one latent, a deformation for each eta."""
-    return (yield from _deformed(prior, data, frames, refine))
+    return (yield from _deformed(prior, data, frames, again, refine))
 
 
 @recipe(
@@ -98,8 +117,8 @@ def diffusemorph(
     summary="Makes the frames between two phases of a series, as a continuous deformation of the first one.",
     paper="Kim and Ye, MICCAI 2022, arXiv:2206.13295",
     needs="a registration model of the anatomy, and two frames of one series",
-    calls=(("frames",),),
-    presets={"fast": {"frames": 4}, "balanced": {"frames": 10}, "best": {"frames": 20, "refine": 50}},
+    calls=(("frames",), (4, "again")),
+    presets={"fast": {"frames": 4, "again": 0}, "balanced": {"frames": 10}, "best": {"frames": 20, "refine": 50}},
 )
 def ddm_4d(
     prior: Prior,
@@ -108,11 +127,12 @@ def ddm_4d(
     noise: Noise,
     cond: Condition | None = None,
     frames: Frames = 10,
+    again: Again = 1,
     refine: Refine = 0,
 ) -> Run[Tensor]:
     """DDM (Kim 2022, sec. 2.3): the moving image is the first phase, the fixed one the last, the latent is scaled by
     the time between them."""
-    return (yield from _deformed(prior, data, frames, refine))
+    return (yield from _deformed(prior, data, frames, again, refine))
 
 
 @recipe(
@@ -122,9 +142,9 @@ def ddm_4d(
     summary="Draws an image between the two from the noised moving image, and deforms the moving image to it.",
     paper="Kim et al., ECCV 2022, arXiv:2112.05149",
     needs="a registration model of the anatomy, and images that lie on each other but for what is to be found",
-    calls=(("steps",), ("frames",)),
+    calls=(("steps",), ("frames",), (4, "again")),
     presets={
-        "fast": {"steps": 5, "frames": 2},
+        "fast": {"steps": 5, "frames": 2, "again": 0},
         "balanced": {"steps": 20, "frames": 7},
         "best": {"steps": 100, "frames": 7},
     },
@@ -138,15 +158,16 @@ def diffusemorph_synthetic(
     steps: Annotated[int, Between(1, 1000, "network calls from the noised moving image")] = 20,
     start: Annotated[float, Between(0.01, 1.0, "how much noise the moving image gets; less keeps more of it")] = 0.1,
     frames: Frames = 7,
+    again: Again = 1,
     refine: Refine = 0,
 ) -> Run[Tensor]:
     """DiffuseMorph (Kim 2022, algorithm 2): ancestral steps from q(x_t | m) with both images as the condition; the
     moving image is then registered to what was drawn, so that a deformation comes with it."""
-    path, of = prior.path(steps, start), steps + frames + refine
+    path, of = prior.path(steps, start), steps + frames + again + refine
     x = diffuse(data.moving, path[0], noise)
     run = sample(prior, x, path, noise=noise, solver=SOLVERS["ancestral"](), cond=data.condition)
     drawn = yield from stage(run, 0, of)
-    return (yield from stage(_deformed(prior, replace(data, fixed=drawn), frames, refine), steps, of))
+    return (yield from stage(_deformed(prior, replace(data, fixed=drawn), frames, again, refine), steps, of))
 
 
 @recipe(
@@ -157,8 +178,8 @@ def diffusemorph_synthetic(
     paper="Balakrishnan et al., TMI 2019, arXiv:1809.05231; diffeomorphic: Dalca et al. 2019, arXiv:1903.03545",
     needs="a one-pass registration network of the anatomy",
     part="baseline",
-    calls=((1,),),
-    presets={"fast": {"frames": 2}, "balanced": {"frames": 7}, "best": {"frames": 13, "refine": 50}},
+    calls=((1,), (2, "again")),
+    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "refine": 50}},
 )
 def voxelmorph(
     prior: Prior | None,
@@ -167,11 +188,13 @@ def voxelmorph(
     noise: Noise,
     cond: Condition | None = None,
     frames: Frames = 7,
+    again: Again = 1,
     refine: Refine = 0,
 ) -> Run[Tensor]:
     """VoxelMorph (Dalca 2019): a stationary velocity of both images; the path is exp(eta v)."""
     with torch.no_grad():
         v = data.deform(data.moving, data.fixed)
-    yield Progress(1, 1 + refine, CLEAN, None)
+    of = 1 + again + refine
+    yield Progress(1, of, CLEAN, None)
     path = [k / (frames - 1) * v for k in range(1, frames)]
-    return (yield from stage(data.along(path, refine), 1, 1 + refine))
+    return (yield from stage(data.along(path, data.deform, again, refine), 1, of))
