@@ -242,6 +242,19 @@ class DiffusionRegisterLogic(DiffusionLogic):
 
     # What comes out
 
+    def loadResults(
+        self,
+        result: Mapping[str, Any],
+        source: Any = None,
+        outputs: Mapping[str, Any] | None = None,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Nodes from the files of a result; the path between two frames goes on in the time of their series."""
+        made = super().loadResults(result, source, outputs, arguments=arguments)
+        registering.in_time(made.get("frames"), arguments or {})
+        return made
+
     def remember(self, result: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Nothing: most of the time goes by beside the network, and does not grow with its calls."""
 

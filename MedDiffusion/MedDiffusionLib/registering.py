@@ -7,6 +7,7 @@ from math import prod
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import qt
 from slicer.i18n import tr as _
 
@@ -16,6 +17,7 @@ from .cards import ModelInfo, SegmentInfo
 from .hierarchy import provenance, proxy
 from .nodes import grid_from_node
 from .roles import LABELS, PATH, SEGMENTATION, SEQUENCE, TABLE, TRANSFORM, InputRole, OutputRole
+from .sequences import sequence_from_volumes, volumes_from_sequence
 
 OPTIONS = ("align", "deformation", "similarity")  # of the job, and arguments of `process`
 PAIR = ("fixedVolume", "movingVolume", "fixedLabels", "movingLabels", "initialTransform")
@@ -175,6 +177,19 @@ def segments(arguments: Mapping[str, Any]) -> tuple[SegmentInfo, ...]:
     """What the labels that are brought along show, as it was drawn."""
     found = pairs.segments_of(arguments.get("movingLabels"))
     return tuple(SegmentInfo(one.GetName(), None, one.GetColor(), one.GetTerminology() or "") for one in found)
+
+
+def in_time(path: Any, arguments: Mapping[str, Any]) -> None:
+    """Between two frames of a series, a path goes on in its time, or whatever its index is."""
+    series = arguments.get("sequence")
+    if path is None or series is None or series.GetIndexType() != series.NumericIndex:
+        return
+    numbers = arguments["firstFrame"], arguments["lastFrame"] or series.GetNumberOfDataNodes()
+    begin, end = (float(series.GetNthIndexValue(number - 1)) for number in numbers)
+    volumes = volumes_from_sequence(path)
+    values = np.linspace(begin, end, len(volumes)).tolist()
+    name, unit = series.GetIndexName(), series.GetIndexUnit() or ""
+    sequence_from_volumes(volumes, path.GetName(), name, unit, values, node=path)
 
 
 def show(made: Mapping[str, Any], source: Any) -> None:

@@ -330,7 +330,7 @@ def series(panel: Any) -> Any:
 
     volume = volume_from_node(panel.fixed)
     frames = [volume.with_array(volume.array + 10 * k) for k in range(4)]
-    panel.sequence = sequence_from_volumes(frames, "4D")
+    panel.sequence = sequence_from_volumes(frames, "4D", "time", "ms", [0, 20, 40, 60])
     panel.parameters.sequence, panel.parameters.pairKind = panel.sequence, "frames"
     panel.parameters.method = "ddm-4d"
     return panel
@@ -358,7 +358,7 @@ def test_two_frames_of_a_sequence(series: Any) -> None:
 
 
 def test_what_lies_between_two_frames_plays(series: Any) -> None:
-    """Results lie where the sequence is shown, and are named after it."""
+    """Results lie where the sequence is shown, are named after it, and the path goes on in its time."""
     from MedDiffusionLib.hierarchy import proxy
 
     parent = linear(6, "over the series")
@@ -369,7 +369,10 @@ def test_what_lies_between_two_frames_plays(series: Any) -> None:
     assert (warped.GetName(), path.GetName()) == ("4D warped", "4D path")
     assert warped.GetParentTransformNode() is proxy(path).GetParentTransformNode() is parent
     assert series.parameters.outputTransform.GetParentTransformNode() is parent
-    assert [find(series.widget, "compareView").itemData(k) for k in range(9)][:1] == ["path"]
+    assert [find(series.widget, "compareView").itemData(k) for k in range(2)] == ["path", None]
+    times = [float(path.GetNthIndexValue(k)) for k in range(path.GetNumberOfDataNodes())]
+    assert np.allclose(times, np.linspace(0, 60, registers.FRAMES)) and path.GetIndexName() == "time"
+    assert path.GetIndexUnit() == "ms" and np.array_equal(voxels(path.GetNthDataNode(3)), series.made.frames[3])
 
 
 # --- what comes out
