@@ -224,9 +224,9 @@ def register(size: tuple[int, ...]) -> Question:
         conditions=lambda data: [data.condition],
         single=lambda data: replace(data, moving=data.moving.float(), fixed=data.fixed.float()),
         apart=1e-3,
-        settings={"frames": 3, "refine": 2, "steps": 3},
+        settings={"frames": 3, "again": 2, "refine": 2, "steps": 3},
         certain=frozenset({"diffusemorph", "ddm-4d", "voxelmorph"}),
-        retelling=frozenset({"diffusemorph-synthetic"}),
+        retelling=frozenset({"diffusemorph", "ddm-4d", "diffusemorph-synthetic"}),
     )
 
 

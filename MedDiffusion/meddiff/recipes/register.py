@@ -71,18 +71,19 @@ def _deformed(prior: Prior, data: Pair, frames: int, again: int, refine: int) ->
     published M(m, eta c) leaves what M makes of nothing."""
     level, of, path = prior.schedule.levels[0], frames + again + refine, list[Tensor]()
 
-    def latent(moving: Tensor, fixed: Tensor) -> Tensor:
-        return prior.network(fixed, level.time, Condition(concat=torch.cat([moving, fixed], 1)))
+    def look(moving: Tensor, fixed: Tensor) -> Tensor:
+        both = Condition(concat=torch.cat([moving, fixed], 1))
+        return data.deform(moving, prior.network(fixed, level.time, both))
 
     with torch.no_grad():
-        c = latent(data.moving, data.fixed)
+        latent = prior.network(data.fixed, level.time, data.condition)
     yield Progress(1, of, CLEAN, None)
     for k in range(1, frames):
         eta = k / (frames - 1)
         with torch.no_grad():
-            path.append(eta * data.deform(data.moving, eta * c))
+            path.append(eta * data.deform(data.moving, eta * latent))
         yield Progress(k + 1, of, CLEAN, None)
-    run = data.along(path, lambda m, f: data.deform(m, latent(m, f)), again, refine)
+    run = data.along(path, look, again, refine)
     return (yield from stage(run, frames, of))
 
 
@@ -94,7 +95,7 @@ def _deformed(prior: Prior, data: Pair, frames: int, again: int, refine: int) ->
     paper="Kim et al., ECCV 2022, arXiv:2112.05149",
     needs="a registration model of the anatomy, and images that lie on each other but for what is to be found",
     calls=(("frames",), (4, "again")),
-    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "refine": 50}},
+    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "again": 2, "refine": 50}},
 )
 def diffusemorph(
     prior: Prior,
@@ -118,7 +119,7 @@ def diffusemorph(
     paper="Kim and Ye, MICCAI 2022, arXiv:2206.13295",
     needs="a registration model of the anatomy, and two frames of one series",
     calls=(("frames",), (4, "again")),
-    presets={"fast": {"frames": 4, "again": 0}, "balanced": {"frames": 10}, "best": {"frames": 20, "refine": 50}},
+    presets={"fast": {"frames": 4, "again": 0}, "balanced": {"frames": 10}, "best": {"frames": 20, "again": 2, "refine": 50}},
 )
 def ddm_4d(
     prior: Prior,
@@ -179,7 +180,7 @@ def diffusemorph_synthetic(
     needs="a one-pass registration network of the anatomy",
     part="baseline",
     calls=((1,), (2, "again")),
-    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "refine": 50}},
+    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "again": 2, "refine": 50}},
 )
 def voxelmorph(
     prior: Prior | None,
