@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .anomaly_cases import PERSONS, person
 from .bench import Row, Say, bar
-from .bench_segment import MAIN, Known, about, answer, judged, summary
+from .bench_segment import Entry, Known, about, answer, judged, summary
 from .lesions import white_matter
 from .metrics import best_dice, dice, lesion_recall
 from .models import Model
@@ -24,6 +24,13 @@ from .volume import Volume
 
 QUICK = slice(76, 100)  # axial slices of a quick run
 THRESHOLD = "flair-threshold"  # the rival
+ENTRIES = (
+    Entry("unet", "one pass", 1, {}),
+    Entry("unet", "balanced", 8, {}),
+    Entry("implicit-ensemble", "balanced", 8, {}),
+    Entry("pd-ddpm", "balanced", 8, {}),
+    Entry("implicit-ensemble", "fast", 8, {}),
+)
 COLUMNS = {"samples": "{:.0f}", "calls": "{:.0f}", "dice": "{:.3f}", "hd95_mm": "{:.1f}", "recall": "{:.2f}"}
 COLUMNS |= {"precision": "{:.2f}", "f1": "{:.2f}", "volume_ml": "{:.2f}", "ece": "{:.4f}", "ece_near": "{:.4f}"}
 COLUMNS |= {"predicted_dice": "{:.3f}", "seconds": "{:.0f}"}
@@ -48,7 +55,7 @@ def compare(
         found, level = _threshold(data, known)
         row = {"recipe": THRESHOLD, "preset": "", "case": case, "settings": {"of_white_matter": level}}
         yield row | {"dice": dice(truth, found)} | _lesion_wise(known.truth, found)
-    for entry in MAIN:
+    for entry in ENTRIES:
         if entry.recipe not in model.card.recipes or (only and entry.recipe not in only):
             continue
         found, _, seconds = answer(model, entry, known)
