@@ -186,7 +186,7 @@ def import_(
     from ..bundles import read_bundle
 
     names = ("spacing", "size", "axes", "scale", "covariates", "licence")
-    given = dict(zip(names, (spacing, size, axes, scale, covariates, licence), strict=True))
+    given: dict[str, str] = dict(zip(names, (spacing, size, axes, scale, covariates, licence), strict=True))
     if as_events:
         console.event("ready", pid=os.getpid())
     notes: list[str] = []
@@ -212,11 +212,17 @@ def _list_questions(asked: Sequence[Question], as_events: bool) -> None:
 @app.command()
 def export(
     model: Id,
-    target: Annotated[Path, typer.Argument(help="The zip file to write.")],
+    target: Annotated[Path, typer.Argument(help="The zip file to write, or the folder of the bundle.")],
+    bundle: Annotated[bool, typer.Option("--bundle", help="As a MONAI bundle, which needs nothing of ours.")] = False,
     as_events: AsEvents = False,
 ) -> None:
-    """Write a model to a zip file, to install it elsewhere, and tell its sha256."""
+    """Write a model to a zip file, to install it elsewhere, and tell its sha256; or to a folder as a MONAI bundle."""
     with _answering(as_events):
+        if bundle:
+            from ..bundle_export import export_bundle  # lazy, for torch
+
+            folder = export_bundle(store.find(model), target)
+            return console.event("result", file=folder) if as_events else console.say(f"{folder} is a MONAI bundle")
         entry = store.export(store.find(model).folder, target)
         if as_events:
             return console.event("result", file=target, sha256=entry.sha256, bytes=entry.bytes)

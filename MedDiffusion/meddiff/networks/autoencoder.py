@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from monai.networks.nets.autoencoderkl import AutoencoderKL
@@ -110,7 +111,7 @@ class AutoencoderInPrecision:
             return self.network.decode(z).to(z.dtype)
 
 
-def vqvae(
+def vq_arguments(
     *,
     spatial_dims: int = 2,
     channels: int = 1,
@@ -120,27 +121,37 @@ def vqvae(
     code_channels: int = 4,
     commitment: float = 0.25,
     decay: float = 0.99,
-) -> VQAutoencoder:
-    """MONAI's VQVAE (Tudosiu 2022): each of the `widths` halves the image, `codes` entries of `code_channels`."""
+) -> dict[str, Any]:
+    """Those of MONAI's VQVAE (Tudosiu 2022): each of the `widths` halves the image, `codes` have `code_channels`."""
     levels = len(widths)
-    network = VQVAE(
-        spatial_dims=spatial_dims,
-        in_channels=channels,
-        out_channels=channels,
-        channels=tuple(widths),
-        num_res_channels=tuple(widths),
-        num_res_layers=blocks,
-        downsample_parameters=((2, 4, 1, 1),) * levels,
-        upsample_parameters=((2, 4, 1, 1, 0),) * levels,
-        num_embeddings=codes,
-        embedding_dim=code_channels,
-        commitment_cost=commitment,
-        decay=decay,
+    return {
+        "spatial_dims": spatial_dims,
+        "in_channels": channels,
+        "out_channels": channels,
+        "channels": tuple(widths),
+        "num_res_channels": tuple(widths),
+        "num_res_layers": blocks,
+        "downsample_parameters": ((2, 4, 1, 1),) * levels,
+        "upsample_parameters": ((2, 4, 1, 1, 0),) * levels,
+        "num_embeddings": codes,
+        "embedding_dim": code_channels,
+        "commitment_cost": commitment,
+        "decay": decay,
+    }
+
+
+def vqvae(**arguments: Any) -> VQAutoencoder:
+    """The autoencoder of these arguments, which are those of `vq_arguments`."""
+    known = vq_arguments(**arguments)
+    return VQAutoencoder(
+        VQVAE(**known),
+        channels=known["in_channels"],
+        code_channels=known["embedding_dim"],
+        downsample=2 ** len(known["channels"]),
     )
-    return VQAutoencoder(network, channels=channels, code_channels=code_channels, downsample=2**levels)
 
 
-def autoencoder_kl(
+def kl_arguments(
     *,
     spatial_dims: int = 2,
     channels: int = 1,
@@ -149,18 +160,28 @@ def autoencoder_kl(
     code_channels: int = 4,
     attention: tuple[bool, ...] | None = None,
     groups: int = 16,
-) -> KLAutoencoder:
-    """MONAI's AutoencoderKL (Rombach 2022; Pinaya 2022): each of the `widths` but the last halves the image."""
-    network = AutoencoderKL(
-        spatial_dims=spatial_dims,
-        in_channels=channels,
-        out_channels=channels,
-        channels=tuple(widths),
-        num_res_blocks=blocks,
-        attention_levels=tuple(attention or [False] * len(widths)),
-        latent_channels=code_channels,
-        norm_num_groups=groups,
-        with_encoder_nonlocal_attn=attention is not None,
-        with_decoder_nonlocal_attn=attention is not None,
+) -> dict[str, Any]:
+    """Those of MONAI's AutoencoderKL (Rombach 2022; Pinaya 2022): all `widths` but the last halve the image."""
+    return {
+        "spatial_dims": spatial_dims,
+        "in_channels": channels,
+        "out_channels": channels,
+        "channels": tuple(widths),
+        "num_res_blocks": blocks,
+        "attention_levels": tuple(attention or [False] * len(widths)),
+        "latent_channels": code_channels,
+        "norm_num_groups": groups,
+        "with_encoder_nonlocal_attn": attention is not None,
+        "with_decoder_nonlocal_attn": attention is not None,
+    }
+
+
+def autoencoder_kl(**arguments: Any) -> KLAutoencoder:
+    """The autoencoder of these arguments, which are those of `kl_arguments`."""
+    known = kl_arguments(**arguments)
+    return KLAutoencoder(
+        AutoencoderKL(**known),
+        channels=known["in_channels"],
+        code_channels=known["latent_channels"],
+        downsample=2 ** (len(known["channels"]) - 1),
     )
-    return KLAutoencoder(network, channels=channels, code_channels=code_channels, downsample=2 ** (len(widths) - 1))

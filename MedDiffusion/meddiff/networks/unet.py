@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
@@ -58,7 +60,7 @@ def _stack(x: Tensor, concat: Tensor, folds: int) -> Tensor:
     return torch.cat([x, concat.repeat_interleave(folds, 0).to(x)], dim=1)
 
 
-def diffusion_unet(
+def unet_arguments(
     *,
     spatial_dims: int = 2,
     channels: int = 1,
@@ -71,22 +73,33 @@ def diffusion_unet(
     patch: int = 1,
     labels: int | None = None,
     context_features: int | None = None,
-) -> DiffusionUNet:
-    """MONAI's UNet (Pinaya 2023) with attention by `scaled_dot_product_attention`; `labels` counts the null label."""
+) -> dict[str, Any]:
+    """Those of MONAI's UNet (Pinaya 2023), attention by `scaled_dot_product_attention`; `labels` counts the null."""
     depth = patch**spatial_dims
-    unet = DiffusionModelUNet(
-        spatial_dims=spatial_dims,
-        in_channels=(channels + concat_channels) * depth,
-        out_channels=channels * depth,
-        num_res_blocks=blocks if isinstance(blocks, int) else tuple(blocks),
-        channels=tuple(widths),
-        attention_levels=tuple(attention or [False] * len(widths)),
-        norm_num_groups=groups,
-        num_head_channels=head_channels,
-        with_conditioning=context_features is not None,
-        cross_attention_dim=context_features,
-        num_class_embeds=labels,
-        use_flash_attention=True,
+    return {
+        "spatial_dims": spatial_dims,
+        "in_channels": (channels + concat_channels) * depth,
+        "out_channels": channels * depth,
+        "num_res_blocks": blocks if isinstance(blocks, int) else tuple(blocks),
+        "channels": tuple(widths),
+        "attention_levels": tuple(attention or [False] * len(widths)),
+        "norm_num_groups": groups,
+        "num_head_channels": head_channels,
+        "with_conditioning": context_features is not None,
+        "cross_attention_dim": context_features,
+        "num_class_embeds": labels,
+        "use_flash_attention": True,
+    }
+
+
+def diffusion_unet(**arguments: Any) -> DiffusionUNet:
+    """The network of these arguments, which are those of `unet_arguments`."""
+    known = unet_arguments(**arguments)
+    patch = arguments.get("patch", 1)
+    return DiffusionUNet(
+        DiffusionModelUNet(**known),
+        channels=known["out_channels"] // patch ** known["spatial_dims"],
+        patch=patch,
+        multiple=patch * 2 ** (len(known["channels"]) - 1),
+        labels=known["num_class_embeds"],
     )
-    multiple = patch * 2 ** (len(widths) - 1)
-    return DiffusionUNet(unet, channels=channels, patch=patch, multiple=multiple, labels=labels)
