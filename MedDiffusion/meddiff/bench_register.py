@@ -137,7 +137,7 @@ def compare(
 
 def _entries(model: Model, wanted: Callable[[str], bool], say: Say) -> Iterator[tuple[Entry, Model]]:
     for entry in MAIN:
-        if not wanted(entry.recipe):
+        if not wanted(entry.recipe) and not wanted(f"{entry.recipe} {entry.preset}"):
             continue
         try:
             yield entry, load(entry.model, str(model.device)) if entry.model else model

@@ -182,7 +182,7 @@ def register(
     data: Data,
     model: Annotated[str, typer.Option(help="A model's id or folder.")] = "hippocampus-morph",
     method: Annotated[
-        list[str] | None, typer.Option(help="Methods to compare: ours, centred, affine, demons, SyN; all by default.")
+        list[str] | None, typer.Option(help="A method, or one with its preset ('diffusemorph fast'); all by default.")
     ] = None,
     split: Annotated[str, typer.Option(help="test; train to choose settings by.")] = "test",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
