@@ -27,9 +27,11 @@ from .errors import BadInput
 from .metrics import dice
 from .models import Model, load
 from .overlap import hd95
-from .registration import Registration, register
+from .registration import Registration, played, register
+from .registry import find_recipe
 from .sampling import drain
 from .splits import files_of
+from .store import WEIGHTS
 from .task_register import carry, linear
 from .vectors import Vectors
 from .volume import Volume, read
@@ -127,7 +129,8 @@ def compare(
             except BadInput as error:
                 say(str(error))
     for entry, used in _entries(model, wanted, say):
-        yield measure(entry.recipe, entry.preset, case, chosen, partial(_ours, used, entry), say)
+        row = measure(entry.recipe, entry.preset, case, chosen, partial(_ours, used, entry), say)
+        yield row | {"weights": played(used, find_recipe(entry.recipe)).card.files[WEIGHTS].sha256}
     images = [fixed.image for _, fixed in chosen][: 2 if quick else KNOWN]
     known = [(bent(image, k), image) for k, image in enumerate(images)]
     for entry, used in _entries(model, wanted, say):

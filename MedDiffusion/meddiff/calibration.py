@@ -61,10 +61,12 @@ def read_quality(report: Path, folder: Path) -> list[Quality]:
     try:
         told = json.loads(report.read_text(encoding="utf-8"))
         rows = [row for row in told["rows"] if row.get("calls") and _tells(row)]
-        weights, task = told["weights"], told["task"]
+        task, weights = told["task"], [row.get("weights", told["weights"]) for row in rows]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{report} is no report of `meddiff bench`: {error}") from None
-    if weights != fingerprint(folder / WEIGHTS).sha256:
+    mine = fingerprint(folder / WEIGHTS).sha256
+    rows = [row for row, its in zip(rows, weights, strict=True) if its == mine]
+    if not rows:
         raise BadInput(f"{report} was measured with other weights than those in {folder}; run the benchmark again")
     about = {"command": f"meddiff bench {task}", "code_version": __version__}
     return [
@@ -77,11 +79,11 @@ def read_quality(report: Path, folder: Path) -> list[Quality]:
 
 def _tells(row: dict[str, Any]) -> bool:
     """Whether a row belongs into a card: means of samples, and what was found of real lesions."""
-    return row["case"].endswith(REAL) if "auprc" in row else row.get("samples", 0) > 1
+    return row["case"].endswith(REAL) if "auprc" in row else row.get("samples", 0) > 1 or "pairs" in row
 
 
 def _method(row: dict[str, Any]) -> str:
-    return f"{row['recipe']}, {row['preset']}" if "auprc" in row else row["recipe"]
+    return f"{row['recipe']}, {row['preset']}" if "auprc" in row or "pairs" in row else row["recipe"]
 
 
 def write_quality(folder: Path, rows: Sequence[Quality]) -> ModelFolder:

@@ -59,7 +59,10 @@ def scene(points: NDArray[np.floating]) -> NDArray[np.floating]:
     return found / (1 + np.exp(20 * (np.linalg.norm(points / BODY, axis=-1) - 1)))
 
 
-def picture(shape: tuple[int, int, int], spacing: tuple[float, float, float], degrees: float, world: Any = None) -> Volume:
+Size = tuple[float, float, float]
+
+
+def picture(shape: tuple[int, int, int], spacing: Size, degrees: float, world: Any = None) -> Volume:
     """The body in a volume around the origin; `world` takes points of the volume to those of the body."""
     direction = turned(degrees)
     half = (np.array(shape[::-1]) - 1) / 2 * spacing

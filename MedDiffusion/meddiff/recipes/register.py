@@ -95,7 +95,11 @@ def _deformed(prior: Prior, data: Pair, frames: int, again: int, refine: int) ->
     paper="Kim et al., ECCV 2022, arXiv:2112.05149",
     needs="a registration model of the anatomy, and images that lie on each other but for what is to be found",
     calls=(("frames",), (4, "again")),
-    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "again": 2, "refine": 50}},
+    presets={
+        "fast": {"frames": 2, "again": 0},
+        "balanced": {"frames": 7},
+        "best": {"frames": 13, "again": 2, "refine": 50},
+    },
 )
 def diffusemorph(
     prior: Prior,
@@ -119,7 +123,11 @@ def diffusemorph(
     paper="Kim and Ye, MICCAI 2022, arXiv:2206.13295",
     needs="a registration model of the anatomy, and two frames of one series",
     calls=(("frames",), (4, "again")),
-    presets={"fast": {"frames": 4, "again": 0}, "balanced": {"frames": 10}, "best": {"frames": 20, "again": 2, "refine": 50}},
+    presets={
+        "fast": {"frames": 4, "again": 0},
+        "balanced": {"frames": 10},
+        "best": {"frames": 20, "again": 2, "refine": 50},
+    },
 )
 def ddm_4d(
     prior: Prior,
@@ -180,7 +188,11 @@ def diffusemorph_synthetic(
     needs="a one-pass registration network of the anatomy",
     part="baseline",
     calls=((1,), (2, "again")),
-    presets={"fast": {"frames": 2, "again": 0}, "balanced": {"frames": 7}, "best": {"frames": 13, "again": 2, "refine": 50}},
+    presets={
+        "fast": {"frames": 2, "again": 0},
+        "balanced": {"frames": 7},
+        "best": {"frames": 13, "again": 2, "refine": 50},
+    },
 )
 def voxelmorph(
     prior: Prior | None,
