@@ -31,7 +31,7 @@ SEGMENT_ADVICE = (
 REGISTER_ADVICE = (
     "DiffuseMorph makes one latent of both images and scales it: a path between them comes with the transform. "
     "VoxelMorph is the same deformation network without the diffusion: on the hippocampus its overlap is as good (Dice "
-    "0.778 against 0.776; 0.689 after the affine map alone), and it is faster. Best goes on with some steps of "
+    "0.778 against 0.776; 0.689 after the affine map alone). Best goes on with some steps of "
     "optimisation for this pair alone, which takes longer (Dice 0.785 and 0.786). Both want images of what the model "
     "was trained on."
 )
