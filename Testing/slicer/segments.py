@@ -32,8 +32,8 @@ def models(folder: Path) -> Path:
         ("tiny-unet", "hippocampus-unet", {}),
         ("tiny-unet-alone", "hippocampus-unet", {"recipes": {"unet": {}}}),
         ("tiny-three", "hippocampus-seg", {"channels": channels, "recipes": {"implicit-ensemble": {}, "pd-ddpm": {}}}),
-        ("tiny-lesions", "ms-lesion-seg", {"companions": {"baseline": "tiny-lesions-unet"}}),
-        ("tiny-lesions-unet", "ms-lesion-unet", {}),
+        ("tiny-slices", "ms-lesion-seg", {"companions": {"baseline": "tiny-slices-unet"}}),
+        ("tiny-slices-unet", "ms-lesion-unet", {}),
     ):
         card = Card.model_validate_json(json.dumps({**_card(id, name), **more}))
         engine.save(card, anomalies.weights(card), folder / id)

@@ -621,7 +621,7 @@ def test_logic_without_a_window(host: Any, ran: dict[str, Any], fake: Callable[.
     from MedDiffusion import MedDiffusionLogic
 
     logic = MedDiffusionLogic()
-    assert [model.id for model in logic.models("reconstruct")] == ["brain-mr"] and logic.models("register") == ()
+    assert [model.id for model in logic.models("reconstruct")] == ["brain-mr"] and logic.models("translate") == ()
     assert "Not for diagnosis" in logic.modelDetails("brain-mr")["Intended use"]
     logic.verifyModel("brain-mr")
     sha256 = logic.exportModel("brain-mr", tmp_path / "m.zip")

@@ -618,7 +618,7 @@ def test_lesions_in_slices_of_three_contrasts_with_the_real_worker(host: Any, kn
         other.SetAndObserveTransformNodeID(flair.GetTransformNodeID())
     widget = panels.load(host, "DiffusionSegment").enter()
     parameters, told = widget._parameterNode, {"samples": 2, "method": "pd-ddpm", "preset": "fast", "keepWarm": False}
-    for name, value in {"inputVolume": flair, "model": "tiny-lesions", **told}.items():
+    for name, value in {"inputVolume": flair, "model": "tiny-slices", **told}.items():
         setattr(parameters, name, value)
     assert "Choose the input “T1”" in find(widget, "applyButton").toolTip
     parameters.inputVolume2, parameters.inputVolume3 = t1, t2

@@ -73,7 +73,7 @@ def repaint(
     title="RePaint with classifier-free guidance",
     task=TASK,
     summary="The same, what is asked for exaggerated: a lesion that is surely one. Twice the time.",
-    paper="Rouzrokh et al. 2022 (its conditioning weight), arXiv:2210.12113; Lugmayr et al., CVPR 2022, "
+    paper="Rouzrokh et al., 2022, arXiv:2210.12113 (its conditioning weight); Lugmayr et al., CVPR 2022, "
     "arXiv:2201.09865",
     needs="a diffusion model that was told of healthy and diseased images, and is used to not being told",
     calls=tuple((2, *term) for term in CALLS),
