@@ -38,6 +38,7 @@ def refined(
         return path
     size = compared_at(fixed.shape[2:], budget)
     m, f = (functional.interpolate(x, size, mode="area") for x in (moving, fixed))
+    shown = features is None and size == tuple(fixed.shape[2:])  # else what is compared is not the image
     if features is not None:
         m, f = features(m), features(f)
     start = resized(path[:, -1], [max(2, ceil(n / 2)) for n in size])
@@ -50,7 +51,7 @@ def refined(
             optimiser.zero_grad()
             loss.backward()
         optimiser.step()
-        yield Progress(step + 1, steps, CLEAN, None)
+        yield Progress(step + 1, steps, CLEAN, moved.detach() if shown else None)
     eta = torch.linspace(0, 1, path.shape[1], device=path.device, dtype=path.dtype)
     change = resized(v.detach() - start, path.shape[3:])
     return path + eta.reshape(1, -1, *(1,) * (path.ndim - 2)) * change[:, None]

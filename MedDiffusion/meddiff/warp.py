@@ -60,14 +60,6 @@ def exponential(v: Tensor, squarings: int = SQUARINGS) -> Tensor:
     return u
 
 
-def inverse_of(u: Tensor, steps: int = 30) -> Tensor:
-    """The inverse of a field that does not fold, by the fixed point w(p) = -u(p + w(p)) (Chen 2008)."""
-    w = -u
-    for _ in range(steps):
-        w = -warp(u, w)
-    return w
-
-
 def resized(field: Tensor, size: Sequence[int]) -> Tensor:
     """A field on a grid of another size that covers the same box, its voxels rescaled with it."""
     if tuple(field.shape[2:]) == tuple(size):
@@ -110,13 +102,3 @@ def roughness(v: Tensor) -> Tensor:
     """Mean over voxels of |dv/dp|^2 (diffusion regularisation), from forward differences that see every mode."""
     squares = [v.diff(dim=axis).square().sum(1).mean() for axis in range(2, v.ndim)]
     return torch.stack(squares).sum()
-
-
-def bending(v: Tensor) -> Tensor:
-    """Mean over voxels of the squared second derivatives (Rueckert 1999): affine fields cost nothing."""
-    total = v.new_zeros(())
-    for a in range(2, v.ndim):
-        total = total + v.diff(n=2, dim=a).square().sum(1).mean()
-        for b in range(a + 1, v.ndim):
-            total = total + 2 * v.diff(dim=a).diff(dim=b).square().sum(1).mean()
-    return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from meddiff.vectors import Vectors, read_vectors
 from meddiff.volume import Volume, read, write
 from meddiff.warp import exponential, resized
 
+Cli = Callable[..., tuple[int, str, str]]
 CARDS = PLANS.parent / "cards"
 MOVED = np.array([[1.04, 0.06, 0.02, 1.5], [-0.05, 0.97, 0.03, -1.0], [0.0, -0.04, 1.02, 0.8], [0, 0, 0, 1]])
 
@@ -117,7 +119,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "quality": [],
             "files": {},
         }
-        card |= {"companions": {"baseline": "wild-voxelmorph"}} if "voxel" not in id else {}
         card |= {"companions": {"baseline": "wild-voxelmorph"}, "files": {}} if "voxel" not in id else {"files": {}}
         models.save(Card.model_validate_json(json.dumps(card)), network.state_dict(), found / id)
     return found
@@ -303,6 +304,28 @@ def test_a_job_writes_what_slicer_reads(wild: Model, folder: Path, tmp_path: Pat
     np.testing.assert_allclose(again, read(result.outputs["warped"]).array, atol=1e-3)
 
 
+def test_the_command_line(wild: Model, folder: Path, tmp_path: Path, cli: Cli) -> None:
+    for name, volume in (("moving", OBLIQUE), ("fixed", FIXED)):
+        write(volume, tmp_path / f"{name}.nrrd")
+        write(volume.with_array((volume.array > 60).astype(np.uint8)), tmp_path / f"{name}-labels.nrrd")
+    moving, fixed, ours, theirs = (
+        tmp_path / f"{name}.nrrd" for name in ("moving", "fixed", "moving-labels", "fixed-labels")
+    )
+    told = ("--model", folder / "wild", "--preset", "fast", "--device", "cpu")
+    labels = ("--moving-labels", ours, "--fixed-labels", theirs)
+    code, out, err = cli("register", moving, "--fixed", fixed, *labels, *told, "-o", tmp_path / "out")
+    assert code == 0 and "local correlation" in out and "Dice" in out and "% of the voxels fold" in out, err
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made >= {"warped.nrrd", "displacement.nrrd", "inverse.nrrd", "labels.nrrd", "frame-1.nrrd", "path.csv"}
+    free = ("--method", "voxelmorph", "--deformation", "free", "--align", "rigid", "--json")
+    code, out, _ = cli("register", moving, "--fixed", fixed, *free, *told, "-o", tmp_path / "free")
+    settings = json.loads(out)["provenance"]["settings"]
+    assert code == 0 and (settings["deformation"], settings["align"]) == ("free", "rigid")
+    assert not (tmp_path / "free" / "inverse.nrrd").exists()
+    code, _, err = cli("register", moving, "--fixed", moving, *told, "-o", tmp_path / "same")
+    assert code == 2 and "the same image" in err and not (tmp_path / "same").exists()
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 
@@ -374,3 +397,34 @@ def test_the_pairs_are_those_of_the_list() -> None:
     names = sorted({name for row in rows for name in row})
     again = draw(names, 60)
     assert len(set(again)) == 60 and all(a != b for a, b in again) and again == draw(names, 60) != draw(names, 60, 1)
+
+
+def test_the_benchmark(wild: Model, folder: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ["file,split"]
+    for number, volume in enumerate((FIXED, OBLIQUE)):
+        labels = volume.with_array((volume.array > 40).astype(np.uint8) + (volume.array > 70))
+        for part, each in (("images", volume), ("labels", labels)):
+            name = f"hippocampus/{part}/crop_{number}.nii.gz"
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            write(each, tmp_path / name)
+            rows.append(f"{name},test")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "pairs.csv").write_text("moving,fixed\ncrop_1.nii.gz,crop_0.nii.gz\n")
+    monkeypatch.setattr(bench_register, "PAIRS", tmp_path / "pairs.csv")
+    report = tmp_path / "register.json"
+    ways = ("affine of SimpleITK", "demons", "diffusemorph fast", "diffusemorph balanced")
+    told = [word for way in ways for word in ("--method", way)]
+    code, _, err = cli(
+        "bench", "register", "--data", tmp_path, "--model", folder / "wild", *told, "--quick", "--json", report
+    )
+    assert code == 0, err
+    made = json.loads(report.read_text())
+    found = {f"{row['recipe']} {row['preset']}".strip(): row for row in made["rows"] if "dice" in row}
+    assert set(found) == {"centred", "affine", *ways}
+    assert found["centred"]["dice"] < found["affine"]["dice"] and found["affine of SimpleITK"]["dice"] > 0.6
+    assert all(row["dice"] == pytest.approx((row["dice_1"] + row["dice_2"]) / 2) for row in found.values())
+    promised = {bar["name"]: bar["met"] for bar in made["bars"]}
+    assert promised["displacement at eta = 0, largest (voxels)"] and promised["folds, %"]
+    (tmp_path / "pairs.csv").write_text("moving,fixed\ncrop_1.nii.gz,crop_2.nii.gz\n")
+    with pytest.raises(BadInput, match=r"lacks crop_2.*pairs\.csv"):
+        bench_register.pairs(tmp_path)
