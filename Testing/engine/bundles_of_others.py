@@ -222,8 +222,7 @@ LAYOUTS = {"brats-3d": BRATS_3D, "brats-2d": BRATS_2D, "brain": BRAIN}
 def reference(layout: Layout) -> tuple[AutoencoderKL, DiffusionModelUNet]:
     """MONAI's own networks of a layout, with random weights. Where GenerativeModels' attention had a last layer that it
     never called, they have none."""
-    torch.manual_seed(0)
-    made = []
+    random, made = torch.Generator().manual_seed(0), []
     for key, kind in zip(layout.keys, (AutoencoderKL, DiffusionModelUNet), strict=True):
         told = {k: v for k, v in layout.config[key].items() if k[:1] != "_"}
         told = {k: layout.config[v[1:]] if isinstance(v, str) else v for k, v in told.items()}
@@ -232,7 +231,9 @@ def reference(layout: Layout) -> tuple[AutoencoderKL, DiffusionModelUNet]:
         if "num_channels" in told:
             told |= {"channels": told.pop("num_channels"), "include_fc": told.get("with_conditioning", False)}
         network = kind(**told).eval()
-        network.load_state_dict({k: 0.15 * torch.randn(v.shape) for k, v in network.state_dict().items()})
+        network.load_state_dict(
+            {k: 0.15 * torch.randn(v.shape, generator=random) for k, v in network.state_dict().items()}
+        )
         made.append(network)
     return made[0], made[1]
 
