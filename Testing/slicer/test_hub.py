@@ -90,7 +90,6 @@ def test_the_starter_model_is_on_the_shelf(hub: Any) -> None:
     ):
         assert part in text
     assert not find(hub, "removeModel").enabled and "came with the extension" in find(hub, "removeModel").toolTip
-    assert not find(hub, "importBundle").enabled and "Not possible yet" in find(hub, "importBundle").toolTip
 
 
 def quality() -> list[Any]:
@@ -288,6 +287,36 @@ def test_before_the_set_up_nothing_is_promised(host: Any, hub: Any, monkeypatch:
     assert (
         hub.tabs.currentIndex == TABS.index("system") and find(hub, "setUpStatus").text == "PyTorch must be installed."
     )
+
+
+def test_a_bundle_of_others_is_imported_once_it_is_told_what_it_leaves_out(
+    host: Any, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import qt
+
+    monkeypatch.syspath_prepend(str(ROOT / "Testing" / "engine"))
+    from bundles_of_others import BRATS_2D, write_bundle
+
+    folder = write_bundle(BRATS_2D, tmp_path / "slices")
+    seen: dict[str, str] = {}
+
+    def fill(dialog: Any) -> None:
+        for name, text in BRATS_2D.answers.items():
+            field = dialog.findChild(qt.QLineEdit, f"bundle_{name}")
+            seen[name] = field.text
+            field.setText(text)
+        dialog.accept()
+
+    host.answer(str(folder), qt.QDialog.Rejected)
+    press(hub, "importBundle")
+    host.wait(lambda: len(host.dialogs) == 2 and idle(hub)(), 60)
+    assert not home("models").exists()
+    host.answer(str(folder), fill)
+    press(hub, "importBundle")
+    host.wait(lambda: len(host.dialogs) == 4 and idle(hub)(), 90)
+    assert seen["spacing"] == "1,1" and seen["scale"] == ""
+    assert said(hub, "modelFailed") == "" and "slices 1.0.0 is installed" in said(hub, "modelDone")
+    assert hub.models.chosen.id == "slices" and (home("models", "slices") / "autoencoder.safetensors").is_file()
 
 
 # --- system -----------------------------------------------------------------------------------------------------------

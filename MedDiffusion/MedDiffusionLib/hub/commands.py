@@ -92,6 +92,17 @@ def install(source: str | Path, sha256: str = "") -> Command:
     return Command("models", "install", "--json", *checksum, "--", str(source), trace=".install-{pid}-*")
 
 
+def ask_bundle(folder: str | Path) -> Command:
+    """What does the MONAI bundle in this folder leave out?"""
+    return Command("models", "import", "--ask", "--json", "--", str(folder))
+
+
+def import_bundle(folder: str | Path, answers: dict[str, str]) -> Command:
+    """Install the MONAI bundle in this folder, with these answers."""
+    told = [f"--{name}={text}" for name, text in answers.items()]
+    return Command("models", "import", "--json", *told, "--", str(folder), trace=".install-{pid}-*")
+
+
 def remove(model: str) -> Command:
     """Remove an installed model."""
     return Command("models", "remove", "--json", "--", model)

@@ -14,7 +14,7 @@ from meddiff.places import installed
 from .. import install as setup
 from .. import sections
 from ..rows import Rows
-from . import commands, library
+from . import bundledialog, commands, library
 from .library import Entry
 from .parts import Errand, browser, enable, openFolder
 
@@ -73,7 +73,6 @@ class ModelsTab:
             line.connect("textChanged(QString)", lambda _text: self._update())
         self.installButton = sections.pushButton("installModel", _("Install"), "", self.onInstall)
         self.bundleButton = sections.pushButton("importBundle", _("Import a MONAI bundle…"), "", self.onBundle)
-        enable(self.bundleButton, _("Not possible yet: MONAI bundles cannot be read by this version."), "")
         form.addRow(sections.beside(self.installButton, self.bundleButton, stretch=True))
 
     # What is shown
@@ -122,6 +121,7 @@ class ModelsTab:
         )
         enable(self.folderButton, none, _("Show the files of the model"))
         lacking = "\n".join(library.lacking(self.source.text, self.sha256.text))
+        enable(self.bundleButton, wait or ready, _("Read a generative model that others have published"))
         enable(self.installButton, wait or ready or lacking, _("Check the model and copy it to this computer"))
 
     # What the buttons do
@@ -203,7 +203,23 @@ class ModelsTab:
         return _("{id} {version} is installed, in {root}.").format(root=installed(), **result)
 
     def onBundle(self) -> None:
-        """Nothing yet: the engine reads no MONAI bundles."""
+        """Choose the folder of a MONAI bundle, ask for what it leaves out, and install it."""
+        if path := qt.QFileDialog.getExistingDirectory(self.widget, _("The folder of a MONAI bundle"), ""):
+            self.errand.run(commands.ask_bundle(path), _("Reading…"), lambda result: self._bundleRead(path, result))
+
+    def _bundleRead(self, path: str, result: dict[str, Any]) -> str:
+        # once the errand is over: it looks at its command again while a dialog is open
+        qt.QTimer.singleShot(0, lambda: self._importBundle(path, result["questions"]))
+        return ""
+
+    def _importBundle(self, path: str, questions: list[dict[str, str]]) -> None:
+        answers = bundledialog.ask(self.widget, questions)
+        if answers is not None:
+            told = commands.import_bundle(path, answers)
+            self.errand.run(told, _("Checking and copying…"), self._bundleInstalled)
+
+    def _bundleInstalled(self, result: dict[str, Any]) -> str:
+        return " ".join([self._installed(result), *result["notes"]])
 
     def close(self) -> None:
         """The panel goes away."""
