@@ -152,9 +152,7 @@ Method = Callable[[Known, Known], Answer]
 Pairs = Sequence[tuple[Known, Known]]  # moving and fixed
 
 
-def measure(
-    recipe: str, preset: str, case: str, chosen: Sequence[tuple[Known, Known]], method: Method, say: Say
-) -> Row:
+def measure(recipe: str, preset: str, case: str, chosen: Pairs, method: Method, say: Say) -> Row:
     """The row of one method on all pairs."""
     rows = []
     for moving, fixed in chosen:

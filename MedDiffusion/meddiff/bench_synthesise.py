@@ -19,6 +19,7 @@ from .bench import Row, Say, bar
 from .errors import BadInput
 from .models import Model
 from .noises import seed_of
+from .registry import find_recipe
 from .sampling import drain
 from .splits import files_of
 from .synthesis import synthesise
@@ -118,7 +119,8 @@ def _ways(model: Model, judge: nn.Module, say: Say) -> Iterator[Row]:
 
 def _row(model: Model, entry: Entry, images: Images, seconds: float, what: str = "test split") -> Row:
     count = sum(map(len, images.values()))
-    calls = {"synthesise": 1, "guided-synthesis": 2}[entry.recipe] * int(entry.parameters["steps"])
+    recipe = find_recipe(entry.recipe)
+    calls = recipe.calls(recipe.settings(entry.parameters))
     about = {"recipe": entry.recipe, "preset": entry.preset, "case": f"{len(images)} classes, {what}"}
     return about | {"images": count, "samples": count, "calls": calls, "seconds": seconds / count * len(images)}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .anomaly_cases import PERSONS
 from .bench import Row, Say, bar, central_slices
 from .metrics import psnr, spearman, ssim
 from .models import Model
@@ -16,7 +17,6 @@ from .sampling import drain
 from .translation import Translation, translate
 from .volume import Volume
 
-PERSONS = {"test": "brain_ms_mni/patient07", "train": "brain_ms_mni/patient19"}
 COUNT, QUICK = 60, 12  # central slices, and every so many of them in a quick run
 BINS = 64  # of histograms of gradient magnitudes
 SAMPLES = 8

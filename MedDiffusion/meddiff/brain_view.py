@@ -17,7 +17,7 @@ from .intensity import Scaling
 from .models import Model
 from .reconstruction import check_domain, magnitude
 from .tiling import slices
-from .volume import Restore, Volume, canonical, require_usable, resample_like, same_grid
+from .volume import Restore, Volume, canonical, marked_on, require_usable
 
 THICK = 3.5  # times the spacing within a slice
 MARGIN = 8  # voxels of background around the brain that the network sees
@@ -97,15 +97,8 @@ class View:
 
 def _brain(mask: Volume, volume: Volume) -> Volume:
     """Where `mask` is not 0, on the grid of `volume`; raises BadInput for an empty one, or one that lies elsewhere."""
-    inside = mask.with_array((np.nan_to_num(np.abs(mask.array)) > 0).astype(np.uint8))
-    if not inside.array.any():
-        raise BadInput("the brain mask is 0 everywhere; expected other values in the brain; leave it out to find one")
-    if not same_grid(mask, volume):
-        told = f"the brain mask {mask.shape} is of another grid than the volume {volume.shape}"
-        warnings.warn(f"{told}: its nearest voxels were taken", Notice, stacklevel=4)
-        inside = resample_like(inside, volume, "nearest")
-        if not inside.array.any():
-            raise BadInput("the brain mask lies elsewhere than the volume; expected one drawn on this volume")
-    if not (volume.array[inside.array > 0] > 0).any():
+    empty = "the brain mask is 0 everywhere; expected other values in the brain; leave it out to find one"
+    inside = marked_on(mask, volume, "the brain mask", empty)
+    if not (volume.array[inside] > 0).any():
         raise BadInput("the volume has no voxel above 0 within the brain mask; expected one drawn on this volume")
-    return volume.with_array(inside.array > 0)
+    return volume.with_array(inside)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -13,8 +12,7 @@ import torch
 from scipy import ndimage
 
 from .cuts import Index
-from .errors import BadInput, Notice
-from .intensity import Scaling
+from .errors import BadInput
 from .models import Model
 from .noises import Gaussian, seed_of
 from .placing import Placed
@@ -25,7 +23,7 @@ from .reconstruction import Contrast, Preset
 from .registry import Between, OneOf, find_recipe, parameters_of
 from .sampling import Run
 from .tiling import batches
-from .volume import Volume, resample_like, same_grid
+from .volume import Volume, marked_on, resample_like
 
 PUT: dict[str, str | None] = {"healthy": "healthy", "lesion": "diseased", "anything": None}
 CONTEXT, LEAST = 32, 96  # voxels around the segment that the network sees, and the smallest window that it gets
@@ -76,11 +74,12 @@ def inpaint(
     if not units:
         raise BadInput("the segment is smaller than a voxel of the model; grow it, or draw a larger one")
     box, scaling = window(hole, placed), model.intensity.fit(placed.grid.array[~hole])
+    shown = scaling.forward(placed.grid.array.astype(np.float32))
     pairs = [(unit, k) for k in range(samples) for unit in units]
     groups = [pairs[part] for part in batches(len(pairs), batch)]
     made = np.repeat(placed.grid.array[None].astype(np.float32), samples, 0)
     for number, group in enumerate(groups):
-        data = _hole(placed, hole, box, scaling, group, model, contrast, put)
+        data = _hole(placed, shown, hole, box, group, model, contrast, put)
         noise = Gaussian([seed_of(seed, unit, k) for unit, k in group])
         found: Any = yield from in_turn(recipe.run(model.prior, data, noise=noise, **settings), number, len(groups), 0)
         for (unit, k), image in zip(group, scaling.inverse(found[:, 0].float().cpu().numpy()), strict=True):
@@ -109,16 +108,7 @@ def condition(model: Model, contrast: str | None, put: str, count: int) -> Condi
 
 def segment(mask: Volume, volume: Volume, grow: float) -> Volume:
     """What is painted over (bool), on the grid of the volume; raises BadInput for nothing, or everything."""
-    marked = mask.with_array((np.nan_to_num(np.abs(mask.array)) > 0).astype(np.uint8))
-    if not marked.array.any():
-        raise BadInput("the segment is empty; draw what is to be painted over")
-    if not same_grid(marked, volume):
-        told = f"the segment {marked.shape} is of another grid than the volume {volume.shape}"
-        warnings.warn(f"{told}: its nearest voxels were taken", Notice, stacklevel=3)
-        marked = resample_like(marked, volume, "nearest")
-        if not marked.array.any():
-            raise BadInput("the segment lies elsewhere than the volume; expected one drawn on this volume")
-    inside = marked.array > 0
+    inside = marked_on(mask, volume, "the segment", "the segment is empty; draw what is to be painted over")
     if grow:
         inside = np.asarray(ndimage.distance_transform_edt(~inside, volume.spacing[::-1])) <= grow
     if inside.all():
@@ -142,16 +132,15 @@ def window(hole: np.ndarray, placed: Placed) -> Index:
 
 def _hole(
     placed: Placed,
+    shown: np.ndarray,
     hole: np.ndarray,
     box: Index,
-    scaling: Scaling,
     group: Sequence[tuple[int, int]],
     model: Model,
     contrast: str | None,
     put: str,
 ) -> Hole:
-    """What the recipe is given of the slices in one batch: (unit, number) pairs."""
-    shown = scaling.forward(placed.grid.array.astype(np.float32))
+    """What the recipe is given of the slices in one batch, (unit, number) pairs; `shown` is in network units."""
 
     def cut(array: np.ndarray) -> torch.Tensor:
         rows = [array[placed.where(unit)][box] for unit, _ in group]

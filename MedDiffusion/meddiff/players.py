@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from .devices import InPrecision
+from .errors import BadInput
 from .models import Model
 from .networks.darl import Darl
 from .networks.medsegdiff import MedSegDiff
 from .networks.morpher import Morpher, OnePassMorpher
 from .prior import Network, Prior
+from .registry import Recipe
 from .tiling import Index
 from .windows import Windowed, in_windows
 
@@ -50,6 +52,16 @@ def deformer(model: Model) -> Call | None:
     """What makes a velocity (B, D, *spatial) of a moving image and another one; None for other networks."""
     network = _bare(model)
     return _windowed(model, network.deform) if isinstance(network, Morpher | OnePassMorpher) else None
+
+
+def of_two_kinds(model: Model, recipe: Recipe, one_pass: bool, baseline: str) -> Model:
+    """The model whose network a recipe runs, where there is one recipe of one pass, `baseline`, beside those of
+    diffusion: this one, or its companion; raises BadInput where it is of the other kind."""
+    if recipe.part and not one_pass:
+        return model.companion(recipe.part)  # or says that there is none
+    if one_pass and not recipe.part:
+        raise BadInput(f"{model.card.id} is a network of one pass; choose the method {baseline}, or a diffusion model")
+    return model
 
 
 def _bare(model: Model) -> Network | nn.Module:

@@ -20,7 +20,7 @@ from .facing import Facing, astray
 from .models import Model
 from .noises import Gaussian, seed_of
 from .placing import Placed
-from .players import deformer, denoiser
+from .players import deformer, denoiser, of_two_kinds
 from .recipes.register import TASK, Pair
 from .reconstruction import Preset
 from .registry import OneOf, Recipe, find_recipe, parameters_of
@@ -136,12 +136,7 @@ def played(model: Model, recipe: Recipe) -> Model:
         return model.companion(recipe.part)
     if deformer(model) is None:
         raise BadInput(f"{model.card.id} registers nothing (its task is {model.card.task}); choose another model")
-    one_pass = model.card.schedule is None
-    if recipe.part and not one_pass:
-        return model.companion(recipe.part)  # which says that there is none
-    if one_pass and not recipe.part:
-        raise BadInput(f"{model.card.id} is a network of one pass; choose the method voxelmorph, or a diffusion model")
-    return model
+    return of_two_kinds(model, recipe, model.card.schedule is None, "voxelmorph")
 
 
 def fields(v: Tensor, diffeomorphic: bool) -> tuple[Tensor, Tensor | None]:

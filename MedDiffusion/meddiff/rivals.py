@@ -21,7 +21,7 @@ SYN = {"type_of_transform": "SyNOnly", "syn_metric": "CC", "syn_sampling": 2, "r
 
 
 def affine(moving: Volume, fixed: Volume, start: Matrix) -> Vectors:
-    """SimpleITK's affine registration, from the `start`: mean squares of correlation at half and at full resolution."""
+    """SimpleITK's affine registration, from the `start`: correlation at half and at full resolution."""
     import SimpleITK as sitk
 
     method = sitk.ImageRegistrationMethod()
@@ -39,14 +39,12 @@ def demons(moving: Volume, fixed: Volume, start: Matrix) -> Vectors:
     """Diffeomorphic demons (Vercauteren 2009) with matched histograms, coarse to fine."""
     import SimpleITK as sitk
 
-    linear, aim = _affine(start, fixed), _float(fixed)
-    moved = sitk.Resample(_float(moving), aim, linear, sitk.sitkLinear, float(moving.array.min()))
+    linear, aim, moved = _placed(moving, fixed, start)
     moved = sitk.HistogramMatching(moved, aim, 256, 15, True)
     found = None
     for shrink, iterations in zip((2, 1), ITERATIONS, strict=True):
-        small = (
-            sitk.Shrink(sitk.SmoothingRecursiveGaussian(aim, [0.5 * shrink] * 3), [shrink] * 3) if shrink > 1 else aim
-        )
+        smooth = sitk.SmoothingRecursiveGaussian(aim, [0.5 * shrink] * 3) if shrink > 1 else aim
+        small = sitk.Shrink(smooth, [shrink] * 3)
         method = sitk.DiffeomorphicDemonsRegistrationFilter()
         method.SetNumberOfIterations(iterations)
         method.SetStandardDeviations(SPREAD)
@@ -66,8 +64,7 @@ def syn(moving: Volume, fixed: Volume, start: Matrix) -> Vectors:
     import ants  # pyright: ignore[reportMissingImports] - an extra of the benchmark
     import SimpleITK as sitk
 
-    linear, aim = _affine(start, fixed), _float(fixed)
-    moved = sitk.Resample(_float(moving), aim, linear, sitk.sitkLinear, float(moving.array.min()))
+    linear, aim, moved = _placed(moving, fixed, start)
     with TemporaryDirectory() as folder:
         names = [f"{folder}/{name}.nii.gz" for name in ("fixed", "moving")]
         for image, name in zip((aim, moved), names, strict=True):
@@ -75,6 +72,14 @@ def syn(moving: Volume, fixed: Volume, start: Matrix) -> Vectors:
         found = ants.registration(*(ants.image_read(name) for name in names), outprefix=f"{folder}/syn-", **SYN)
         field = sitk.ReadImage(found["fwdtransforms"][0], sitk.sitkVectorFloat64)
     return _displaced(sitk.CompositeTransform([linear, sitk.DisplacementFieldTransform(field)]), fixed)
+
+
+def _placed(moving: Volume, fixed: Volume, start: Matrix) -> tuple[Any, Any, Any]:
+    """The map, the fixed image, and the moving one where the map puts it, as SimpleITK's."""
+    import SimpleITK as sitk
+
+    linear, aim = _affine(start, fixed), _float(fixed)
+    return linear, aim, sitk.Resample(_float(moving), aim, linear, sitk.sitkLinear, float(moving.array.min()))
 
 
 def _float(volume: Volume) -> Any:

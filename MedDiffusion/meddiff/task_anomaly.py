@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .metrics import auprc, auroc, dice, lesion_recall
 from .models import Model
 from .registry import parameters_of
 from .sampling import drain
-from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options, kinds_of
 from .volume import Volume, read, resample_like, same_grid
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ INPUTS = {
 }
 OUTPUTS: tuple[str, ...] = ("healthy", "anomaly", "lesions", "uncertainty")
 _OPTIONS = parameters_of(detect)
-OPTION_KINDS = {name: get_type_hints(detect)[name] for name in _OPTIONS}
+OPTION_KINDS = kinds_of(detect)
 
 
 def _anomaly(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:

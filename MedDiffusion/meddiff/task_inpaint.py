@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .inpainting import inpaint
 from .models import Model
 from .registry import parameters_of
 from .sampling import drain
-from .task_types import Computed, OnProgress, ShouldStop, Task, check_inputs, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Task, check_inputs, check_options, kinds_of
 from .volume import read
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ INPUTS = {
 }
 OUTPUTS: tuple[str, ...] = ("inpainted", "uncertainty")
 _OPTIONS = parameters_of(inpaint)
-_KINDS = {name: get_type_hints(inpaint)[name] for name in _OPTIONS}
+_KINDS = kinds_of(inpaint)
 
 
 def _inpaint(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:

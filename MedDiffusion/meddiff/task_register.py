@@ -6,7 +6,7 @@ import time
 import warnings
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from .recipes.register import TASK as TASK_NAME
 from .registration import SAME, Frame, Registration, register
 from .registry import find_recipe, parameters_of
 from .sampling import drain
-from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options, kinds_of
 from .vectors import Vectors, read_linear
 from .volume import Volume, read, resample_like, same_grid
 
@@ -37,7 +37,7 @@ INPUTS = {
 }
 OUTPUTS: tuple[str, ...] = ("warped", "displacement", "inverse", "jacobian", "labels")
 _OPTIONS = parameters_of(register)
-_KINDS = {name: get_type_hints(register)[name] for name in _OPTIONS}
+_KINDS = kinds_of(register)
 
 
 def _register(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:

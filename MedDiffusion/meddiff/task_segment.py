@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .recipes.segment import TASK as TASK_NAME
 from .registry import find_recipe, parameters_of
 from .sampling import drain
 from .segmentation import Segmentation, played, segment, segment_names
-from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options, kinds_of
 from .volume import Volume, read, resample_like, same_grid
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ INPUTS = {
 }
 OUTPUTS: tuple[str, ...] = ("labels", "probability", "uncertainty")
 _OPTIONS = parameters_of(segment)
-_KINDS = {name: get_type_hints(segment)[name] for name in _OPTIONS}
+_KINDS = kinds_of(segment)
 
 
 def _segment(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:

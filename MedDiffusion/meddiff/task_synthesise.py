@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput
 from .models import Model
 from .registry import parameters_of
 from .sampling import drain
 from .synthesis import Synthesis, synthesise
-from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Table, Task, check_inputs, check_options, kinds_of
 from .volume import Volume, read
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ INPUTS = {"labels": "a label map that the images are to show, for a model of lab
 OUTPUTS: tuple[str, ...] = ("samples",)
 _OPTIONS = parameters_of(synthesise)
 MAPS = ("covariates", "covariates_to")  # options that hold a number for each covariate of the model
-_KINDS = {name: get_type_hints(synthesise)[name] for name in _OPTIONS} | dict.fromkeys(MAPS, dict)
+_KINDS = kinds_of(synthesise) | dict.fromkeys(MAPS, dict)
 
 
 def _synthesise(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:

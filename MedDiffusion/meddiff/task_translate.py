@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from .models import Model
 from .registry import parameters_of
 from .sampling import drain
 from .task_reconstruct import compare, place_reference
-from .task_types import Computed, OnProgress, ShouldStop, Task, check_inputs, check_options
+from .task_types import Computed, OnProgress, ShouldStop, Task, check_inputs, check_options, kinds_of
 from .translation import translate
 from .volume import Volume, read
 
@@ -28,7 +28,7 @@ INPUTS = {
 }
 OUTPUTS: tuple[str, ...] = ("translated", "uncertainty", "sample")
 _OPTIONS = parameters_of(translate)
-_KINDS = {name: get_type_hints(translate)[name] for name in _OPTIONS}
+_KINDS = kinds_of(translate)
 
 
 def _translate(job: Job, model: Model, on_progress: OnProgress | None, should_stop: ShouldStop | None) -> Computed:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from .errors import BadInput, choose
 from .models import Model
-from .registry import Parameter
+from .registry import Parameter, parameters_of
 from .sampling import Progress
 from .vectors import Vectors
 from .volume import Volume
@@ -70,6 +70,12 @@ def check_inputs(job: Job, inputs: Mapping[str, str]) -> None:
         choose(name, inputs, "input of this job")
     if "volume" in inputs and "volume" not in job.inputs:
         raise BadInput("the job names no input 'volume'; add the path of a 3D image file")
+
+
+def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of the options of a function: of those of its parameters that people set."""
+    hints = get_type_hints(function)
+    return {name: hints[name] for name in parameters_of(function)}
 
 
 def check_options(options: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:

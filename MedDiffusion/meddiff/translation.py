@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .counting import some
 from .cuts import seen
 from .errors import BadInput, BadModel, Notice, choose
 from .models import Model
 from .noises import Gaussian, seed_of
 from .placing import Placed
+from .players import of_two_kinds
 from .posterior import in_turn
 from .prior import Condition
 from .recipes.translate import TASK, Sources
@@ -111,7 +113,8 @@ def _shown(model: Model, target: str | None, given: Sequence[str | None], count:
     names = given[:count]
     if target is None or None in names or any(given[count:]):
         raise BadInput(
-            f"{count} image(s) came; say of each what it shows and which contrast is wanted: {', '.join(channels)}"
+            f"{some(count, 'image')} came; say of each what it shows, and which contrast is wanted: "
+            f"{', '.join(channels)}"
         )
     sources = tuple(choose(str(name), channels, "contrast") for name in names)
     if len({*sources, choose(target, channels, "contrast")}) < count + 1:
@@ -121,15 +124,10 @@ def _shown(model: Model, target: str | None, given: Sequence[str | None], count:
 
 def _player(model: Model, recipe: Recipe) -> Model:
     """The model whose network a recipe runs; raises BadInput where it is of the other kind."""
-    one_pass = model.card.predicts == "image"
-    if recipe.part and not one_pass:
-        player = model.companion(recipe.part)
-        if [c.name for c in player.card.channels] != [c.name for c in model.card.channels]:
-            raise BadModel(f"{player.card.id} does not translate what {model.card.id} does; expected the same channels")
-        return player
-    if one_pass and not recipe.part:
-        raise BadInput(f"{model.card.id} is a network of one pass; choose the method regression, or a diffusion model")
-    return model
+    player = of_two_kinds(model, recipe, model.card.predicts == "image", "regression")
+    if [c.name for c in player.card.channels] != [c.name for c in model.card.channels]:
+        raise BadModel(f"{player.card.id} does not translate what {model.card.id} does; expected the same channels")
+    return player
 
 
 def _sources(placed: Placed, group: Sequence[tuple[int, int]], model: Model, player: Model, shown: _Shown) -> Sources:

@@ -6,6 +6,7 @@ the array is indexed `[z, y, x]`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BadInput, choose
+from .errors import BadInput, Notice, choose
 from .imagefiles import read_image, write_image
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -192,6 +193,21 @@ def resample(volume: Volume, spacing: Sequence[float], interpolation: str = "lin
 def resample_like(volume: Volume, reference: Volume, interpolation: str = "linear", outside: float = 0.0) -> Volume:
     """`volume` on the grid of `reference`; where it does not reach, `outside` (-1000 for CT in HU)."""
     return _sample(volume, reference, interpolation, outside)
+
+
+def marked_on(mask: Volume, volume: Volume, what: str, empty: str) -> NDArray[np.bool_]:
+    """Where `mask` is not 0, at the voxels (Z, Y, X) of `volume`; a Notice tells of another grid. Raises BadInput, with
+    the words `empty` for a mask of nothing, and for one that lies elsewhere."""
+    marked = mask.with_array((np.nan_to_num(np.abs(mask.array)) > 0).astype(np.uint8))
+    if not marked.array.any():
+        raise BadInput(empty)
+    if not same_grid(marked, volume):
+        told = f"{what} {marked.shape} is of another grid than the volume {volume.shape}"
+        warnings.warn(f"{told}: its nearest voxels were taken", Notice, stacklevel=4)
+        marked = resample_like(marked, volume, "nearest")
+        if not marked.array.any():
+            raise BadInput(f"{what} lies elsewhere than the volume; expected one drawn on this volume")
+    return marked.array > 0
 
 
 def _sample(volume: Volume, grid: Volume, interpolation: str, outside: float) -> Volume:

@@ -326,6 +326,17 @@ def test_the_command_line(wild: Model, folder: Path, tmp_path: Path, cli: Cli) -
     assert code == 2 and "the same image" in err and not (tmp_path / "same").exists()
 
 
+def test_a_job_from_a_file_is_reported_as_the_verb_does(still: Model, folder: Path, tmp_path: Path, cli: Cli) -> None:
+    for name, volume in (("moving", OBLIQUE), ("fixed", FIXED)):
+        write(volume, tmp_path / f"{name}.nrrd")
+    files = {"volume": str(tmp_path / "moving.nrrd"), "fixed": str(tmp_path / "fixed.nrrd")}
+    job = Job("diffusemorph", str(folder / "still"), files, str(tmp_path / "out"), {"preset": "fast"}, device="cpu")
+    (tmp_path / "job.json").write_text(job.to_json())
+    code, out, err = cli("run", tmp_path / "job.json")
+    assert code == 0, err
+    assert "local correlation" in out and "% of the voxels fold" in out
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 

@@ -98,6 +98,17 @@ def run(panel: Any, seconds: float = 20.0) -> None:
     panel.host.wait(finished(panel.widget), seconds)
 
 
+def cancel(panel: Any) -> None:
+    """Apply, with a worker that would take half a minute, and Cancel once a preview is there: nothing is left of it."""
+    use_fake(panel.widget.logic, "ok", 30, str(panel.made.folder))
+    before, processes = scene_text(), children()
+    press(panel.widget, "applyButton")
+    panel.host.wait(lambda: panel.widget.ui.run.preview.widget.visible, 20)
+    press(panel.widget, "applyButton")
+    panel.host.wait(finished(panel.widget), 5)
+    assert scene_text() == before and children() <= processes
+
+
 def know(models: Path, monkeypatch: Any) -> None:
     """The models of a folder, and the methods of the engine as it is."""
     from meddiff import tasks

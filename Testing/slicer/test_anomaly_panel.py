@@ -11,7 +11,7 @@ from typing import Any
 import anomalies
 import numpy as np
 import pytest
-from panels import children, copied_call, find, finished, press, run, scene_text, use_fake, voxels
+from panels import cancel, children, copied_call, find, press, run, scene_text, use_fake, voxels
 
 MM = 1e-6
 CSV = 1e-4  # mm, to which the worker's table is rounded
@@ -312,13 +312,7 @@ def test_a_broken_file_leaves_the_scene_as_it_was(panel: Any, what: str) -> None
 
 def test_cancel_leaves_the_scene_as_it_was(panel: Any) -> None:
     run(panel)
-    use_fake(panel.widget.logic, "ok", 30, str(panel.made.folder))
-    before, processes = scene_text(), children()
-    press(panel.widget, "applyButton")
-    panel.host.wait(lambda: panel.widget.ui.run.preview.widget.visible, 20)
-    press(panel.widget, "applyButton")
-    panel.host.wait(finished(panel.widget), 5)
-    assert scene_text() == before and children() <= processes
+    cancel(panel)
     assert "Cancelled" in find(panel.widget, "statusText").text
     assert panel.widget.lesions.rows.widget.rowCount == 2
 

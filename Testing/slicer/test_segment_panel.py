@@ -14,7 +14,7 @@ import panels
 import pytest
 import segments
 import vtk
-from panels import children, copied_call, find, finished, press, run, scene_text, tooltip, use_fake, voxels
+from panels import cancel, children, copied_call, find, finished, press, run, scene_text, tooltip, use_fake, voxels
 from segments import NAMES
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -374,13 +374,7 @@ def test_a_broken_file_leaves_the_scene_as_it_was(panel: Any, broken: str) -> No
 
 
 def test_cancel_leaves_the_scene_as_it_was(panel: Any) -> None:
-    use_fake(panel.widget.logic, "ok", 30, str(panel.made.folder))
-    before, processes = scene_text(), children()
-    press(panel.widget, "applyButton")
-    panel.host.wait(lambda: panel.widget.ui.run.preview.widget.visible, 20)
-    press(panel.widget, "applyButton")
-    panel.host.wait(finished(panel.widget), 5)
-    assert scene_text() == before and children() <= processes
+    cancel(panel)
     assert "Cancelled" in find(panel.widget, "statusText").text
 
 

@@ -173,11 +173,10 @@ def run(
     """Run a job from a file: the same voxels as from the panel, the console or the cluster."""
     from ..job import read_job
     from ..registry import find_recipe
-    from . import anomaly, inpaint, segment, synthesise, translate  # these import this module
+    from . import anomaly, inpaint, register, segment, synthesise, translate  # these import this module
 
-    verbs = {"anomaly": anomaly, "segment": segment, "synthesise": synthesise, "translate": translate}
-    verbs |= {"inpaint": inpaint}
-    reports = {task: verb.report for task, verb in verbs.items()}
+    verbs = (anomaly, inpaint, register, segment, synthesise, translate)  # each named as its task is
+    reports = {verb.__name__.rpartition(".")[2]: verb.report for verb in verbs}
     made = read_job(job)
     report = reports.get(find_recipe(made.recipe).task, console.report)
     report(console.execute(made), as_json)

@@ -10,7 +10,6 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..counting import some
@@ -22,7 +21,7 @@ from .crops import place, recolour
 from .draws import stratified
 from .painting import Painter, healthy_images
 from .plan import CasePlan, Labelled, SegmentPlan
-from .prepare import listed, require_some, shapes_of, write_cache
+from .prepare import listed, read_cache, require_some, shapes_of, write_cache
 
 
 def prepare_cases(
@@ -107,17 +106,13 @@ class CaseFile:
     """The cases of one cache file, read as `kind` of plan; `chosen` keeps some of them alone."""
 
     def __init__(self, path: Path, kind: type[CasePlan], chosen: slice = slice(None)):
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                self.told = kind.model_validate_json(metadata["plan"])
-                self.rows = json.loads(metadata["images"])[chosen]
-                self.images = [file.get_tensor(f"images.{row['key']}").float() for row in self.rows]
-                self.labels = [file.get_tensor(f"labels.{row['key']}").long() for row in self.rows]
-                more = [name for name in file.keys() if name.split(".")[0] not in ("images", "labels")]  # noqa: SIM118
-                self.more = {name: file.get_tensor(name) for name in more}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
+        with read_cache(path) as (file, metadata):
+            self.told = kind.model_validate_json(metadata["plan"])
+            self.rows = json.loads(metadata["images"])[chosen]
+            self.images = [file.get_tensor(f"images.{row['key']}").float() for row in self.rows]
+            self.labels = [file.get_tensor(f"labels.{row['key']}").long() for row in self.rows]
+            more = [name for name in file.keys() if name.split(".")[0] not in ("images", "labels")]  # noqa: SIM118
+            self.more = {name: file.get_tensor(name) for name in more}
         self.weights = torch.tensor([float(row["weight"]) for row in self.rows])
 
 

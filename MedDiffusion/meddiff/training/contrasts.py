@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..codes import beside
@@ -23,7 +22,7 @@ from ..volume import Volume, canonical, read, require_usable, same_grid
 from .draws import aims, noised, stratified
 from .lessons import Planned
 from .plan import ContrastPlan, Contrasts
-from .prepare import listed, require_some, write_cache
+from .prepare import listed, read_cache, require_some, write_cache
 from .slices import augment, crop
 
 
@@ -92,14 +91,10 @@ class ContrastCache:
     """The slices of people in several contrasts, people drawn in proportion to the plan's weights."""
 
     def __init__(self, path: Path):
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                self.rows = json.loads(metadata["images"])
-                self.plan = ContrastPlan.model_validate_json(metadata["plan"])
-                self.images = [file.get_tensor(row["key"]) for row in self.rows]
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
+        with read_cache(path) as (file, metadata):
+            self.rows = json.loads(metadata["images"])
+            self.plan = ContrastPlan.model_validate_json(metadata["plan"])
+            self.images = [file.get_tensor(row["key"]) for row in self.rows]
         self._weights = torch.tensor([float(row["weight"]) for row in self.rows])
 
     def batch(self, step: int, size: int | None = None) -> ContrastBatch:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
-
-from ..errors import BadInput, choose
+from ..errors import choose
 from .cases import CaseCache, prepare_segments
 from .contrasts import ContrastCache, RegressorLesson, TranslatorLesson, prepare_contrasts
 from .latent import AutoencoderLesson, LatentLesson
@@ -17,6 +15,7 @@ from .lessons import ClassifierLesson, DenoiserLesson, Lesson, PriorLesson
 from .morph import MorphLesson, PairCache, VoxelMorphLesson, prepare_pairs
 from .plan import AnyPlan
 from .prepare import prepare as prepare_slices
+from .prepare import read_cache
 from .segment import ImagerLesson, MedSegDiffLesson, SegmenterLesson, UNetLesson
 from .slices import SliceCache
 from .vessels import VesselCache, VesselLesson, prepare_frames
@@ -79,8 +78,5 @@ def _trade(kind: str) -> Trade:
 
 def _kind(cache: Path) -> str:
     """What the plan in a cache file says of its kind; that of the first plans, which say nothing, is "prior"."""
-    try:
-        with safe_open(cache, framework="pt") as file:
-            return str(json.loads((file.metadata() or {})["plan"]).get("kind", "prior"))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise BadInput(f"{cache} is not a cache made by `meddiff train prepare`: {error}") from None
+    with read_cache(cache) as (_file, metadata):
+        return str(json.loads(metadata["plan"]).get("kind", "prior"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..errors import BadInput
@@ -64,6 +66,16 @@ def require_some(rows: Sequence[Any], plan: Plan | CasePlan | ContrastPlan, data
     """Raises BadInput where the data folder held nothing for a plan."""
     if not rows:
         raise BadInput(f"no file of the split {split!r} was found below {data}; expected {plan.images[0].files}, ...")
+
+
+@contextmanager
+def read_cache(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The open file of `write_cache` and its metadata; raises BadInput for another file, whenever it shows."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file, file.metadata() or {}
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
 
 
 def write_cache(

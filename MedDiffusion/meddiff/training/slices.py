@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import BadInput
 from ..lesions import paint
 from ..noises import seed_of
 from .draws import stratified
 from .plan import Augment, Fit, Plan
+from .prepare import read_cache
 
 NULL, UNKNOWN = "null", "unknown"
 HEALTHY, DISEASED, RESTORED, SIMPLEX = "healthy", "diseased", "restored", "simplex"
@@ -41,15 +40,11 @@ class SliceCache:
     """The slices of one cache file, drawn image by image in proportion to the plan's weights."""
 
     def __init__(self, path: Path):
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                self.images = json.loads(metadata["images"])
-                self.plan = Plan.model_validate_json(metadata["plan"])
-                names = sorted(file.keys())
-                self._tensors = {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
+        with read_cache(path) as (file, metadata):
+            self.images = json.loads(metadata["images"])
+            self.plan = Plan.model_validate_json(metadata["plan"])
+            names = sorted(file.keys())
+            self._tensors = {name: file.get_tensor(name) for name in names}
         self._shapes = [self._tensors[name] for name in names if name.startswith("shapes.")]
         self._labels = [self.plan.labels.index(image["label"]) if self.plan.labels else 0 for image in self.images]
         self._weights = torch.tensor([float(image["weight"]) for image in self.images])

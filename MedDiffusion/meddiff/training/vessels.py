@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,7 +25,7 @@ from .adversaries import Critic, Taught, grain
 from .draws import noised, stratified
 from .lessons import Planned
 from .plan import Frames, VesselPlan
-from .prepare import listed, write_cache
+from .prepare import listed, read_cache, write_cache
 from .segment import soft_dice_loss
 
 KINDS = ("angiograms", "backgrounds")
@@ -119,15 +118,11 @@ class VesselCache:
     """The frames of one cache file; batch k is the same on every machine and after every resumption."""
 
     def __init__(self, path: Path):
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                self.plan = VesselPlan.model_validate_json(metadata["plan"])
-                self.rows = json.loads(metadata["images"])
-                self._frames = {row["key"]: file.get_tensor(row["key"]) for row in self.rows}
-                self._masks = file.get_tensor("masks")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise BadInput(f"{path} is not a cache made by `meddiff train prepare`: {error}") from None
+        with read_cache(path) as (file, metadata):
+            self.plan = VesselPlan.model_validate_json(metadata["plan"])
+            self.rows = json.loads(metadata["images"])
+            self._frames = {row["key"]: file.get_tensor(row["key"]) for row in self.rows}
+            self._masks = file.get_tensor("masks")
 
     def batch(self, step: int, size: int | None = None) -> VesselBatch:
         """Batch number `step` of random crops."""
