@@ -209,8 +209,8 @@ def test_a_second_contrast_on_another_grid_is_resampled_and_said(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"target": None}, "1 image.s. came; say of each what it shows and which contrast is wanted: T1, T2, FLAIR"),
-        ({"contrast2": "FLAIR"}, "1 image.s. came; say of each"),
+        ({"target": None}, "1 image came; say of each what it shows, and which contrast is wanted: T1, T2, FLAIR"),
+        ({"contrast2": "FLAIR"}, "1 image came; say of each"),
         ({"contrast": "T2"}, "T2 came, and T2 is wanted; expected each contrast once"),
         ({"target": "PD"}, "unknown contrast 'PD'"),
     ],
