@@ -44,7 +44,7 @@ def whole_volume(data: Path, model: str, device: str, preset: str = "fast") -> R
 
 def precision(data: Path, model: str, device: str, slices: int = 6) -> list[Row]:
     """A row in float32 and one in bfloat16: the same job, its time, and the relative L2 difference of the two means;
-    none where the device only imitates bfloat16."""
+    none where bfloat16 is no faster."""
     if not has_fast_bf16(pick_device(device)):
         return []
     volume = central_slices(data, TEST, CASE.contrast, 60, 60 // slices)

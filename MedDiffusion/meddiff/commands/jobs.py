@@ -22,7 +22,7 @@ _option = console.option
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if need be.")]
 Device = Annotated[str, _option(MACHINE, "auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str, _option(MACHINE, "auto, fp32 or bf16; auto takes bf16 where the device computes in it.")]
+Precision = Annotated[str, _option(MACHINE, "auto, fp32 or bf16; auto takes bf16 where that is faster.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")]
 Input = Annotated[
     Path,
