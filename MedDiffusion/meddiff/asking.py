@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .card import Card
-from .codes import encode
+from .codes import encode, spread
 from .errors import BadInput, BadModel, choose
 from .prior import Condition
 
@@ -66,7 +66,7 @@ def tell(
     numbers = torch.tensor([_scaled(card, row) for row in rows], dtype=torch.float32, device=device)
     classes, constants = beside_image(card)
     if constants:
-        parts.append(numbers[(..., *(None,) * len(size))].expand(-1, -1, *size))
+        parts.append(spread(numbers, size))
     if classes:
         coded = torch.zeros(1, classes, *size) if labels is None else encode(labels[None], classes, "one-hot")
         parts.append(coded.to(device).expand(len(rows), *coded.shape[1:]))

@@ -3,6 +3,8 @@ some are missing, beside a code that says which."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -59,3 +61,8 @@ def _book(classes: int, code: str) -> Tensor:
         return torch.eye(classes)
     numbers = torch.arange(classes)[:, None]
     return ((numbers >> torch.arange(channels(classes, code))) & 1).float()
+
+
+def spread(numbers: Tensor, size: Sequence[int]) -> Tensor:
+    """Covariates (B, K) as constant channels (B, K, *size) (Pinaya 2022)."""
+    return numbers[(..., *(None,) * len(size))].expand(-1, -1, *size)

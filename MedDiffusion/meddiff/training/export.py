@@ -40,6 +40,7 @@ def export(checkpoint: Path, folder: Path, *, device: str, command: str) -> Mode
             "shape_multiple": halves.downsample * getattr(network, "multiple", 1),
             "latent": halves.latent,
             "labels": _labels(plan),
+            "covariates": plan.covariates,
             "companions": plan.companions,
             "training": {
                 "data": about["training"]["data"],

@@ -12,7 +12,6 @@ from ..errors import BadInput
 from ..models import load
 from ..networks.autoencoder import KLAutoencoder, VQAutoencoder
 from ..noises import Gaussian, seed_of
-from ..prior import Condition
 from ..spaces import Latent
 from ..store import find
 from .lessons import Slices
@@ -118,7 +117,7 @@ class LatentLesson(Slices):
         batch, network = self.cache.batch(step), cast(LatentNetwork, network)
         codes = network.encode(batch.images.to(device))
         x, times, target = self.noised(batch._replace(images=codes, targets=codes), step)
-        cond = Condition(label=batch.labels.to(device) if self.plan.labels else None)
+        cond = self.told(batch, x.shape[2:], device)
         return (network.prior(x, times.to(device), cond).float() - target).square().mean()
 
 

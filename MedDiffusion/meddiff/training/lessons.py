@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..codes import spread
 from ..convert import from_x0
 from ..errors import BadInput
 from ..levels import Schedule, make_schedule
@@ -82,6 +83,15 @@ class Slices(Planned):
             eps[rows] = Simplex([seeds[k] for k in rows])(batch.images[rows])
         return eps
 
+    def told(self, batch: Batch, size: torch.Size, device: torch.device) -> Condition:
+        """Classes and covariates, these beside images of `size` and in cross-attention, as the network has room."""
+        room, numbers = self.plan.network["arguments"], batch.numbers.to(device)
+        return Condition(
+            concat=spread(numbers, size) if self.plan.covariates and room.get("concat_channels") else None,
+            context=numbers[:, None] if self.plan.covariates and room.get("context_features") else None,
+            label=batch.labels.to(device) if self.plan.labels else None,
+        )
+
     def noised(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """x_t, the times (B,) and what the network is to say of them."""
         levels = self.schedule.levels
@@ -108,7 +118,7 @@ class PriorLesson(Slices):
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         batch = self.cache.batch(step)
         x, times, target = self.noised(batch, step)
-        cond = Condition(label=batch.labels.to(device) if self.plan.labels else None)
+        cond = self.told(batch, x.shape[2:], device)
         out = network(x.to(device), times.to(device), cond).float()
         weight = 1 + (self.plan.training.lesion_weight - 1) * batch.masks.to(device)
         return (weight * (out - target.to(device)).square()).mean()
@@ -138,7 +148,7 @@ class DenoiserLesson(Slices):
         batch = self.cache.batch(step, states={HEALTHY: 1.0})
         noise = coarse_noise(batch.images, seed_of(self.plan.seed, "coarse", step))
         x = torch.where(batch.images > 0.02, batch.images + noise, batch.images)
-        cond = Condition(label=batch.labels.to(device) if self.plan.labels else None)
+        cond = self.told(batch, x.shape[2:], device)
         out = network(x.to(device), torch.zeros(len(x), device=device), cond).float()
         return (out - batch.images.to(device)).square().mean()
 

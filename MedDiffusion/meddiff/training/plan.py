@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..card import Covariate
 from ..errors import BadInput, choose
 
 PLANS = Path(__file__).parent / "plans"
 SEGMENTERS = ("segmenter", "unet", "medsegdiff", "imager")  # of SegmentPlan
 MORPHERS = ("morph", "voxelmorph")  # of PairPlan
+HEIGHT = "height"  # the covariate that is read off the images: 0 in the first slice of a body, 1 in the last
 TRANSLATORS = ("translator", "regressor")  # of ContrastPlan
 Kind = Literal["prior", "classifier", "denoiser", "autoencoder", "latent"]
 
@@ -25,7 +27,8 @@ class Source(_Strict):
     """Some files (a pattern below the data folder), what they show, and how often they are drawn.
 
     Their lesions are drawn in the file `lesions`, or read off the FLAIR image `flair`; in both, {stem} stands for the
-    file's name up to its last underscore. With neither, the images are healthy as they are.
+    file's name up to its last underscore. With neither, the images are healthy as they are. `covariates` are those of
+    the person, such as the age.
     """
 
     files: str
@@ -33,6 +36,7 @@ class Source(_Strict):
     weight: float = Field(1.0, gt=0)
     lesions: str = ""
     flair: str = ""
+    covariates: dict[str, float] = {}
 
 
 class Augment(_Strict):
@@ -64,6 +68,7 @@ class Fit(Optimisation):
     drop_label: float = 0.1
     unknown_label: float = 0.1
     drop_state: float = 0.25
+    drop_covariates: float = Field(0.1, ge=0, le=1)
     lesion_weight: float = Field(1.0, ge=1)
     augment: Augment = Augment()
 
@@ -77,6 +82,7 @@ class Course(_Strict):
     intensity: dict[str, Any]
     labels: tuple[str, ...] = ()
     states: dict[str, float] = {}  # of a label, and how often each is drawn
+    covariates: dict[str, Covariate] = {}  # in the order in which the network is told of them
     network: dict[str, Any]
     schedule: dict[str, Any] | None = None
     predicts: str
@@ -107,7 +113,22 @@ class Plan(Course):
             raise ValueError("labels must end in null and hold the label of every image")
         if self.states and not self.shapes:
             raise ValueError("states need the shapes of lesions")
+        self._check_covariates()
         return self
+
+    def _check_covariates(self) -> None:
+        told, of_people = len(self.covariates), {*self.covariates} - {HEIGHT}
+        if any(image.covariates.keys() != of_people for image in self.images):
+            raise ValueError(f"every image must name its covariates: {', '.join(sorted(of_people)) or 'none'}")
+        for image in self.images:
+            for name, value in image.covariates.items():
+                if not self.covariates[name].min <= value <= self.covariates[name].max:
+                    raise ValueError(f"{name} {value:g} of {image.files} lies outside of its range")
+        if self.training.drop_covariates and any(about.null is None for about in self.covariates.values()):
+            raise ValueError("covariates that are dropped need a null value")
+        room = self.network["arguments"]
+        if told and told not in (room.get("concat_channels", 0), room.get("context_features", 0)):
+            raise ValueError(f"covariates need {told} concat_channels or context_features of the network")
 
 
 class Pose(_Strict):

@@ -21,7 +21,7 @@ from ..lesions import bright_lesions, fill, white_matter
 from ..splits import files_of
 from ..tiling import slices
 from ..volume import canonical, read, require_usable
-from .plan import CasePlan, ContrastPlan, Course, Plan, SegmentPlan, Source
+from .plan import HEIGHT, CasePlan, ContrastPlan, Course, Plan, SegmentPlan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
 
@@ -30,8 +30,8 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     """Write `cache` (.safetensors: float16 slices (N, Y, X) of each image, JSON plan and fingerprint); count slices.
 
     Where the plan paints lesions, `images` are healthy, real lesions filled; `seen` and `masks` are the slices as they
-    came and where their lesions lie; `shapes` are masks to paint. Only files whose split in the folder's `manifest.csv`
-    is `split` are used. Raises BadInput where nothing is left.
+    came and where their lesions lie; `shapes` are masks to paint; `covariates` (N, K) are in their units. Only files
+    whose split in the folder's `manifest.csv` is `split` are used. Raises BadInput where nothing is left.
     """
     tensors: dict[str, torch.Tensor] = {}
     rows: list[dict[str, object]] = []
@@ -59,7 +59,7 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     require_some(rows, plan, data, split)
     tensors |= shapes_of(plan, data, split)
     write_cache(cache, tensors, rows, plan, split)
-    return sum(len(t) for t in tensors.values())
+    return sum(int(str(row["slices"])) for row in rows)
 
 
 def require_some(rows: Sequence[Any], plan: Plan | CasePlan | ContrastPlan, data: Path, split: str) -> None:
@@ -110,10 +110,21 @@ def _stacks(plan: Plan, source: Source, path: Path) -> dict[str, np.ndarray]:
         images = fill(scaled, lesions, plan.seed)
     keep = (_slices(scaled, plan) > 0.05).mean(axis=(1, 2)) >= plan.minimum_foreground
     found = {"images": _slices(images, plan)[keep].astype(np.float16)}
+    if plan.covariates:
+        found["covariates"] = _covariates(plan, source, _slices(scaled, plan))[keep]
     if lesions is not None and source.lesions:  # what was guessed is good enough to fill, not to learn from
         found["seen"] = _slices(scaled, plan)[keep].astype(np.float16)
         found["masks"] = _slices(lesions.astype(np.uint8), plan)[keep]
     return {name: np.ascontiguousarray(array) for name, array in found.items()}
+
+
+def _covariates(plan: Plan, source: Source, stack: np.ndarray) -> np.ndarray:
+    """The covariates (N, K) of all slices (N, Y, X) of an image, in the order of the plan."""
+    body = np.flatnonzero((stack > 0.05).mean(axis=(1, 2)) > 0.01)
+    first, last = (body[0], body[-1]) if len(body) else (0, 0)
+    height = (np.arange(len(stack)) - first) / max(last - first, 1)
+    columns = [height if name == HEIGHT else np.full(len(stack), source.covariates[name]) for name in plan.covariates]
+    return np.stack(columns, 1).astype(np.float32)
 
 
 def _slices(array: np.ndarray, plan: Plan | SegmentPlan) -> np.ndarray:

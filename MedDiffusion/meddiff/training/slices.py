@@ -25,8 +25,9 @@ FORGETTABLE = (HEALTHY, DISEASED)  # the kind of the noise is always told
 
 class Batch(NamedTuple):
     """Slices (B, 1, Y, X), what the network is told of them (B,), stratified uniform numbers (B,) for the levels,
-    where lesions are (B, 1, Y, X), the state of each slice ("" where there is none), and what is to come out: the
-    images themselves but for the state "restored", whose lesions are to be taken away."""
+    where lesions are (B, 1, Y, X), the state of each slice ("" where there is none), what is to come out: the
+    images themselves but for the state "restored", whose lesions are to be taken away; and covariates (B, K), each from
+    0 to 1 in its range."""
 
     images: Tensor
     labels: Tensor
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     masks: Tensor
     states: tuple[str, ...]
     targets: Tensor
+    numbers: Tensor
 
 
 class SliceCache:
@@ -56,18 +58,33 @@ class SliceCache:
         g = torch.Generator().manual_seed(seed_of(self.plan.seed, "batch", step))
         rows = torch.multinomial(self._weights, size, replacement=True, generator=g).tolist()
         shown = [self._state(self.plan.states if states is None else states, g) for _ in rows]
-        pairs = [self._one(row, state, g, fit) for row, state in zip(rows, shown, strict=True)]
+        which = [self._one(row, state, g, fit) for row, state in zip(rows, shown, strict=True)]
         labels = torch.tensor([self._label(row, state, g, fit) for row, state in zip(rows, shown, strict=True)])
         uniform = stratified(size, g)
-        images, targets, masks = (torch.stack(each) for each in zip(*pairs, strict=True))
-        return Batch(images, labels, uniform, masks, tuple(shown), targets)
+        numbers = self._numbers([(row, each[0]) for row, each in zip(rows, which, strict=True)], g, fit)
+        images, targets, masks = (torch.stack(each) for each in zip(*(each[1:] for each in which), strict=True))
+        return Batch(images, labels, uniform, masks, tuple(shown), targets, numbers)
+
+    def _numbers(self, places: Sequence[tuple[int, int]], g: torch.Generator, fit: Fit) -> Tensor:
+        """The covariates of slices, (image, number) pairs, or for some of them what stands for not being told."""
+        about = self.plan.covariates.values()
+        if not about:
+            return torch.zeros(len(places), 0)
+        told = torch.stack([self._tensors[self._key(row, "covariates")][number] for row, number in places])
+        low, high, null = torch.tensor([(each.min, each.max, each.null or 0.0) for each in about]).T
+        told = torch.where(torch.rand(len(places), 1, generator=g) < fit.drop_covariates, null, told)
+        return (told - low) / (high - low)
+
+    def _key(self, row: int, what: str) -> str:
+        return self.images[row]["key"].replace("images", what)
 
     def _state(self, states: Mapping[str, float], g: torch.Generator) -> str:
         if not states:
             return ""
         return list(states)[int(torch.multinomial(torch.tensor(list(states.values())), 1, generator=g))]
 
-    def _one(self, row: int, state: str, g: torch.Generator, fit: Fit) -> tuple[Tensor, Tensor, Tensor]:
+    def _one(self, row: int, state: str, g: torch.Generator, fit: Fit) -> tuple[int, Tensor, Tensor, Tensor]:
+        """The number of a slice of an image, itself, what is to come out, and where its lesions are."""
         key = self.images[row]["key"]
         stack = self._tensors[key]
         number = int(torch.randint(len(stack), (), generator=g))
@@ -77,12 +94,12 @@ class SliceCache:
             image, mask = self._diseased(row, number, image, g)
         cut = crop(torch.cat([image, target, mask]), fit.crop, fit.augment, g)
         both = augment(cut[:2], fit.augment, g)
-        return both[:1], both[1:] if state == RESTORED else both[:1], (cut[2:] > 0.5).float()
+        return number, both[:1], both[1:] if state == RESTORED else both[:1], (cut[2:] > 0.5).float()
 
     def _diseased(self, row: int, number: int, image: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
         """The slice with the lesions that it came with, or painted ones, each half of the time where it had some."""
-        about, seen = self.images[row], self.images[row]["key"].replace("images", "seen")
-        mask = self._tensors[seen.replace("seen", "masks")][number][None] if seen in self._tensors else None
+        about, seen = self.images[row], self._key(row, "seen")
+        mask = self._tensors[self._key(row, "masks")][number][None] if seen in self._tensors else None
         if mask is not None and int(mask.sum()) >= 10 and float(torch.rand((), generator=g)) < 0.5:
             return self._tensors[seen][number].float()[None], mask.float()
         shape = random_shape(self._shapes, (image.shape[1], image.shape[2]), g)
