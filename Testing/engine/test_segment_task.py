@@ -19,6 +19,7 @@ from meddiff.job import Job, run
 from meddiff.models import load
 from meddiff.networks import build
 from meddiff.places import WEIGHTS
+from meddiff.prior import Condition
 from meddiff.registry import find_recipe
 from meddiff.training.cases import CaseCache
 from meddiff.training.crops import place, recolour, window
@@ -26,7 +27,7 @@ from meddiff.training.export import CARDS, export
 from meddiff.training.fit import fit
 from meddiff.training.kinds import lesson, prepare
 from meddiff.training.plan import PLANS, SEGMENTERS, AugmentCrop, SegmentPlan, read_plan
-from meddiff.training.segment import one_hot, soft_dice_loss
+from meddiff.training.segment import SegmenterLesson, one_hot, soft_dice_loss
 from meddiff.volume import Volume, read, same_grid, write
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -138,6 +139,22 @@ def test_the_models_are_folders_as_any(models: Path) -> None:
         assert isinstance(loaded.card, Card) and loaded.card.licence == "CC-BY-SA-4.0"
         assert loaded.card.segments[1].name == "Posterior hippocampus" and loaded.card.spacing_mm == (1.0, 1.0, 1.0)
         assert (models / name / WEIGHTS).is_file()
+
+
+def test_recycled_masks_are_what_the_network_answers_to_noise(data: Path, tmp_path: Path) -> None:
+    told = small("hippocampus-seg").model_dump() | {"start_from": ""}
+    for share, rows in ((0.0, 0), (0.5, 10), (1.0, 20)):
+        plan = SegmentPlan.model_validate({**told, "training": {**told["training"], "recycled": share}})
+        prepare(plan, data, tmp_path / "cache.safetensors", lambda _: None)
+        learnt = lesson(tmp_path / "cache.safetensors")
+        assert isinstance(learnt, SegmenterLesson)
+        network, images = learnt.build(), torch.zeros(20, 1, 12, 12, 12)
+        truth = torch.full((20, 3, 12, 12, 12), 9.0)  # no answer is ever this
+        found = learnt.recycled(network, truth, Condition(concat=images), step=0)
+        changed = (found != truth).flatten(1).all(1)
+        assert abs(int(changed.sum()) - rows) <= 4 and found[~changed].equal(truth[~changed])
+        torch.testing.assert_close(found[changed].sum(1), torch.full_like(found[changed][:, 0], -1.0))  # 2 p - 1 each
+        assert found.equal(learnt.recycled(network, truth, Condition(concat=images), step=0))
 
 
 def test_batches_repeat_and_labels_follow_the_image(data: Path, tmp_path: Path) -> None:

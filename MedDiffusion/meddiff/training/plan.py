@@ -160,6 +160,7 @@ class FitCrops(Optimisation):
     dice_weight: float = Field(1.0, ge=0)
     coarse_weight: float = Field(10.0, ge=0)  # of the map beside a MedSegDiff (Wu 2023)
     drop_labels: float = Field(0.1, ge=0, le=1)  # share of label maps that an imager is not told
+    recycled: float = Field(0.0, ge=0, le=1)  # share of noisy masks made of the network's own answer, not of the truth
     augment: AugmentCrop = AugmentCrop()
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from ..codes import encode
 from ..networks.medsegdiff import MedSegDiff
 from ..networks.segmenter import MaskDenoiser
-from ..noises import seed_of
+from ..noises import Gaussian, seed_of
 from ..prior import Condition
 from .cases import CaseCache, CropBatch
 from .draws import aims, noised
@@ -28,11 +28,9 @@ class Cases(Planned):
     def __init__(self, cache: CaseCache):
         self.cache, self.plan = cache, cache.plan
 
-    def noised(self, batch: CropBatch, step: int, classes: int, code: str) -> tuple[Tensor, Tensor]:
-        """Coded masks x_t (B, C, *spatial) and their times (B,)."""
-        x, times, _ = noised(
-            encode(batch.labels, classes, code), self.schedule.levels, batch.uniform, self.plan.seed, step
-        )
+    def noised(self, batch: CropBatch, code: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Coded masks (B, C, *spatial) as x_t, and their times (B,)."""
+        x, times, _ = noised(code, self.schedule.levels, batch.uniform, self.plan.seed, step)
         return x, times
 
     def wrong(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -51,13 +49,29 @@ class UNetLesson(Cases):
 
 class SegmenterLesson(Cases):
     """Mask diffusion (Wolleb 2022) with the clean mask as its target: the loss of the baseline, for every noise level
-    alike, on the classes that the network sees in the noisy mask and the image."""
+    alike, on the classes that the network sees in the noisy mask and the image.
+
+    Taught by true masks alone it trusts the noisy one, and a mistake that it makes early grows with every step. So some
+    noisy masks are made of what it answers to pure noise (Fu 2023, recycling, arXiv:2308.16355).
+    """
 
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         network, batch = cast(MaskDenoiser, network), self.cache.batch(step)
-        x, times = self.noised(batch, step, network.classes, network.code)
-        logits = network.logits(x.to(device), times.to(device), Condition(concat=batch.images.to(device)))
-        return self.wrong(logits, batch.labels.to(device))
+        cond = Condition(concat=batch.images.to(device))
+        code = self.recycled(network, encode(batch.labels, network.classes, network.code).to(device), cond, step)
+        x, times = self.noised(batch, code, step)
+        return self.wrong(network.logits(x, times.to(device), cond), batch.labels.to(device))
+
+    @torch.no_grad()
+    def recycled(self, network: MaskDenoiser, code: Tensor, cond: Condition, step: int) -> Tensor:
+        """The coded masks (B, C, *spatial), as many as the plan says replaced by the network's answer to noise."""
+        seed, share, top = self.plan.seed, self.plan.training.recycled, self.schedule.levels[-1]
+        if not share:
+            return code
+        g = torch.Generator().manual_seed(seed_of(seed, "recycled", step))
+        rows = (torch.rand(len(code), generator=g) < share).to(code.device).reshape(-1, *(1,) * (code.ndim - 1))
+        noise = Gaussian([seed_of(seed, "answered", step, k) for k in range(len(code))])(code)
+        return torch.where(rows, network(top.sigma * noise, top.time, cond), code)
 
 
 class MedSegDiffLesson(Cases):
@@ -65,7 +79,7 @@ class MedSegDiffLesson(Cases):
 
     def loss(self, network: nn.Module, step: int, device: torch.device) -> Tensor:
         network, batch = cast(MedSegDiff, network), self.cache.batch(step)
-        x, times = self.noised(batch, step, network.classes, network.code)
+        x, times = self.noised(batch, encode(batch.labels, network.classes, network.code), step)
         labels = batch.labels.to(device)
         logits, coarse = network.logits(x.to(device), times.to(device), Condition(concat=batch.images.to(device)))
         error = coarse.float().softmax(1) - one_hot(labels, network.classes)
