@@ -22,7 +22,9 @@ from slicer.util import VTKObservationMixin
 from MedDiffusionLib import catalogue, install, samples, sections
 from MedDiffusionLib.hub import commands, disk, jobs, library, system
 from MedDiffusionLib.hub.jobstab import JobsTab
+from MedDiffusionLib.hub.making import MakingTab
 from MedDiffusionLib.hub.modelstab import ModelsTab
+from MedDiffusionLib.hub.synthesisetab import SynthesisePanel
 from MedDiffusionLib.hub.systemtab import SystemTab
 from MedDiffusionLib.runner import close_shared_worker
 
@@ -46,13 +48,14 @@ class MedDiffusion(ScriptedLoadableModule):
 
 
 class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Three tabs; what they show is read anew whenever the panel, or a tab, is opened."""
+    """Tabs; what they show is read anew whenever the panel, or a tab, is opened."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: Any = None
         self._tabs: dict[str, Any] = {}
+        self._makers: dict[str, MakingTab] = {}
         # Nodes come and go in dozens: the tab looks once they have settled.
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
@@ -71,7 +74,9 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(self.notice.widget)
         self.tabs = qt.QTabWidget()
         self.tabs.setObjectName("tabs")
-        self._tabs = {_("Models"): self.models, _("System"): self.system, _("Jobs"): self.jobs}
+        self._makers = {_("Synthesise"): MakingTab(SynthesisePanel)}
+        others = {_("System"): self.system, _("Jobs"): self.jobs}
+        self._tabs = {_("Models"): self.models, **self._makers, **others}
         for title, tab in self._tabs.items():
             self.tabs.addTab(tab.widget, title)
         self.layout.addWidget(self.tabs)
@@ -92,11 +97,22 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The panel is shown."""
         self.refresh()
 
+    def exit(self) -> None:
+        """Another panel is shown; a job goes on."""
+        self._leave(None)
+
     def refresh(self) -> None:
         """Read anew what the open tab shows."""
         status = install.status()
         self.notice.say("" if status.ready else status.sentence)
+        self._leave(self._open())
         self._open().refresh()
+
+    def _leave(self, kept: Any) -> None:
+        """Let go of the parameters of the tabs that are not on the screen."""
+        for tab in self._makers.values():
+            if tab is not kept:
+                tab.leave()
 
     def onSetUp(self) -> None:
         """Where the set-up is."""

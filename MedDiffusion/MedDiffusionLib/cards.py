@@ -33,6 +33,16 @@ class SegmentInfo:
 
 
 @dataclass(frozen=True)
+class CovariateInfo:
+    """A number that a model can be told: its unit, and the range that the model knows."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """A model on this machine, as its card tells."""
 
@@ -64,6 +74,9 @@ class ModelInfo:
     segments: tuple[SegmentInfo, ...] = ()
     window: tuple[int, ...] = ()  # voxels ((Z,) Y, X) that the network saw at a time
     plays: tuple[str, ...] = ()  # the parts in a recipe that it can take by itself, without a companion
+    states: tuple[str, ...] = ()  # of each label, such as healthy
+    covariates: tuple[CovariateInfo, ...] = ()
+    sees_labels: bool = False  # whether a label map of its segments can say where what is
 
     @property
     def plane(self) -> str | None:
@@ -76,11 +89,8 @@ class ModelInfo:
         return len(self.spacing_mm)
 
 
-def models(task: str | None = None) -> tuple[ModelInfo, ...]:
-    """The models on this machine, or those for one task, first match of an id wins.
-
-    A model without recipes is the companion of another one and does no task by itself.
-    """
+def models() -> tuple[ModelInfo, ...]:
+    """The models on this machine, first match of an id wins."""
     found: dict[str, ModelInfo | None] = {}
     for folder in model_folders():
         model = _read(folder)
@@ -88,8 +98,7 @@ def models(task: str | None = None) -> tuple[ModelInfo, ...]:
             found.setdefault(model.id, model)
         else:
             found.setdefault(folder.name, None)
-    known = (m for m in found.values() if m is not None)
-    return tuple(m for m in known if task is None or (m.task == task and m.recipes))
+    return tuple(m for m in found.values() if m is not None)
 
 
 def model(id: str) -> ModelInfo:
@@ -126,7 +135,7 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         files = card["files"].values()
-        labels = (card.get("labels") or {}).get("names", ())
+        labels = card.get("labels") or {}
         words = "id version name summary task modality anatomy orientation licence citation intended_use limitations"
         width, work = _size(card["network"]["arguments"], len(card["spacing_mm"]))
         return ModelInfo(
@@ -134,7 +143,7 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
             folder=folder,
             spacing_mm=tuple(map(float, card["spacing_mm"])),
             spacing_tolerance=float(card["spacing_tolerance"]),
-            labels=tuple(map(str, labels)),
+            labels=tuple(map(str, labels.get("names", ()))),
             recipes=tuple(card["recipes"]),
             parameters_count=_count_parameters(folder / WEIGHTS),
             bytes=sum(int(file["bytes"]) for file in files),
@@ -147,6 +156,9 @@ def _parse(folder: Path, *_stamps: tuple[int, int] | None) -> ModelInfo | str:
             segments=tuple(map(_segment, card.get("segments") or ())),
             window=tuple(map(int, card.get("window") or ())),
             plays=_plays(card),
+            states=tuple(map(str, labels.get("states", ()))),
+            covariates=tuple(_covariate(*each) for each in (card.get("covariates") or {}).items()),
+            sees_labels=_sees_labels(card),
         )
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
@@ -160,6 +172,18 @@ def _segment(entry: Mapping[str, Any]) -> SegmentInfo:
     if len(found.code or "   ") != 3 or len(found.colour or "   ") != 3:
         raise ValueError(f"{found.name} has the code {code} and the colour {colour}; expected three of each")
     return found
+
+
+def _covariate(name: str, about: Mapping[str, Any]) -> CovariateInfo:
+    return CovariateInfo(name, str(about["unit"]), float(about["min"]), float(about["max"]))
+
+
+def _sees_labels(card: Mapping[str, Any]) -> bool:
+    """Whether the network has room beside the image for a channel of each segment and of the background, as the engine
+    counts them (`asking.beside_image`)."""
+    segments, numbers = len(card.get("segments") or ()), len(card.get("covariates") or ())
+    room = card["network"]["arguments"].get("concat_channels", 0)
+    return bool(segments) and room in (segments + 1, segments + 1 + numbers)
 
 
 def _plays(card: Mapping[str, Any]) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from meddiff.files import whole
 from meddiff.places import home
 from meddiff.volume import nearest_axes
 
-from .cards import ModelInfo, broken_models, model, models
+from . import cards
+from .cards import ModelInfo, broken_models, model
 
 __all__ = [
     "PRESETS",
@@ -162,6 +163,15 @@ def recipe(name: str) -> RecipeInfo:
     """The method of that name; raises BadInput with the near names."""
     known = {each.name: each for each in recipes()}
     return known[choose(name, known, "method")]
+
+
+def models(task: str | None = None) -> tuple[ModelInfo, ...]:
+    """The models on this machine, or those that are made for a method of one task.
+
+    A model without recipes is the companion of another one and does no task by itself.
+    """
+    known, methods = cards.models(), {recipe.name for recipe in recipes(task)}
+    return tuple(m for m in known if task is None or methods & {*m.recipes})
 
 
 # --- whether it suits, and what it costs ------------------------------------------------------------------------------

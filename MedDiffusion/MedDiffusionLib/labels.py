@@ -26,6 +26,7 @@ from .nodes import (
 )
 from .segmentations import CLASS, GEOMETRY, LABELMAP, oriented_image, positive
 
+LABEL_VOLUME = "vtkMRMLLabelMapVolumeNode"
 ALIGNED = 1e-3  # voxels by which a grid may be off and still be the same
 
 
@@ -76,7 +77,7 @@ def labels_on_grid(
         _tell_if_sampled(node, reference_volume_node, *_places(node))
         numbers = np.array([0, *known.values()], labels.array.dtype)
         return labels.with_array(numbers[labels.array]) if known else labels
-    require_node(node, "vtkMRMLLabelMapVolumeNode", "label map or segmentation")
+    require_node(node, LABEL_VOLUME, "label map or segmentation")
     labels = volume_from_node(node)
     grid, between = grid_from_node(reference_volume_node), _between(node, reference_volume_node)
     if between is None and same_grid(labels, grid):
@@ -87,6 +88,32 @@ def labels_on_grid(
         raise BadInput(f"{came}; choose another, or check that both lie at the same place")
     _tell_if_sampled(node, reference_volume_node, labels.affine)
     return grid.with_array(found)
+
+
+def labels_of(node: Any, names: Sequence[str] = ()) -> Volume:
+    """The labels of a label map or a segmentation in their own coordinates; raises `BadInput`.
+
+    Segments that are called as one of `names` have its number, as in `labels_on_grid`; the grid is that on which they
+    were drawn.
+    """
+    if node is None or not node.IsA(CLASS):
+        require_node(node, LABEL_VOLUME, "label map or segmentation")
+        return volume_from_node(node)
+    known = _named(node, names, "the model")
+    chosen = list(known) or _chosen(node, None)
+    if not node.GetSegmentation().ContainsRepresentation(LABELMAP):
+        raise BadInput(f"{title(node)} is made of surfaces; export it to a label map first (Segmentations)")
+    image, extent = slicer.vtkOrientedImageData(), slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
+    if not node.GenerateMergedLabelmapForAllSegments(image, extent, None, chosen) or image.IsEmpty():
+        raise BadInput(f"{title(node)} is empty; draw what is to be shown, or choose another")
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    affine = FLIP @ array_from_matrix(matrix)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    origin = affine[:3, :3] @ np.array(image.GetExtent()[::2]) + affine[:3, 3]
+    merged = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    numbers = np.array([0, *(known.values() or range(1, len(chosen) + 1))], np.uint8)
+    return Volume(numbers[merged], tuple(spacing), tuple(origin), tuple((affine[:3, :3] / spacing).ravel()))
 
 
 def _places(seg_node: Any) -> list[NDArray[np.float64]]:

@@ -49,6 +49,10 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         """What the task makes."""
         raise NotImplementedError
 
+    def outputsOf(self, arguments: Mapping[str, Any]) -> tuple[OutputRole, ...]:
+        """The same, as a job of these arguments makes it: some outputs are called after what was asked for."""
+        return self.outputs()
+
     def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The options of the job, as the engine names them."""
         return {name: arguments[name] for name in ("preset", "samples", "batch")}
@@ -202,7 +206,7 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         if known is None and isinstance(model, (str, os.PathLike)) and Path(model).is_absolute():
             with suppress(BadInput):
                 known = catalogue.model(os.fspath(model))
-        return known if known is None or (known.task == self.TASK and known.recipes) else None
+        return known if known is None or {r.name for r in catalogue.recipes(self.TASK)} & {*known.recipes} else None
 
     def methods(self, model: str) -> tuple[Any, ...]:
         """The recipes of this task that a model is made for."""
@@ -305,7 +309,8 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         arguments = dict(arguments or {})
         given = outputs or {role.name: arguments.get(role.parameter) for role in self.outputs()}
         wanted = arguments.get("wanted")
-        roles = [r for r in self.outputs() if r.always or given.get(r.name) or choices.is_wanted(r, wanted)]
+        roles = self.outputsOf(arguments) if arguments else self.outputs()
+        roles = [r for r in roles if r.always or given.get(r.name) or choices.is_wanted(r, wanted)]
         about = {"module": self.moduleName, "arguments": results.plain(arguments)}
         base = self.baseName(arguments) if arguments else ""
         segments = self.segments(arguments)

@@ -127,7 +127,7 @@ def _algorithm(provenance: Mapping[str, Any]) -> str:
 
 def _name(role: OutputRole, source: Any, base: str) -> str:
     base = source.GetName() if source is not None else base or _("Result")
-    return f"{base} {role.title.lower()}"
+    return f"{base} {role.title[:1].lower()}{role.title[1:]}"
 
 
 def is_present(node: Any) -> bool:
@@ -230,9 +230,9 @@ def _transform(content: Any, name: str, node: Any, role: OutputRole, source: Any
 
 def _sequence(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:
     named = role.index == "segment" and len(segments) == len(content)
-    values: Any = [each.name for each in segments] if named else None
+    values: Any = [each.name for each in segments] if named else role.values or None
     values = np.linspace(0, 1, len(content)).tolist() if role.index == PATH else values
-    return sequence_from_volumes(content, name, index_name=role.index, values=values, node=node)
+    return sequence_from_volumes(content, name, index_name=role.index, unit=role.unit, values=values, node=node)
 
 
 def _table(content: Any, name: str, node: Any, role: OutputRole, source: Any, segments: Any) -> Any:

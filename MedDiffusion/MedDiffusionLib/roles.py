@@ -54,8 +54,8 @@ class OutputRole:
 
     Without `segments`, those of a segmentation are the segments of the model. The volumes of a sequence are the `files`
     x-1, x-2, ... (x: the name where it is empty), each at a step of its `index`; "segment" is a segment of the model,
-    "eta" goes from 0 to 1. A segmentation with a `surface` is shown in 3D, too. Results lie beside the source, those of
-    the `subject` beside the node that is moved.
+    "eta" goes from 0 to 1, others are at `values` in a `unit` where there are any. A segmentation with a `surface` is
+    shown in 3D, too. Results lie beside the source, those of the `subject` beside the node that is moved.
     """
 
     name: str
@@ -69,6 +69,8 @@ class OutputRole:
     segments: Segments | None = None
     files: str = ""
     index: str = "step"
+    unit: str = ""
+    values: tuple[float, ...] = ()
     surface: bool = False
     subject: bool = False
 

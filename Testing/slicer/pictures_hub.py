@@ -1,4 +1,4 @@
-"""Pictures of the hub's three tabs."""
+"""Pictures of the hub's tabs for models, this computer and what was run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ HOME = (  # of some user: the folders of the machine that draws say nothing
 )
 
 
-def _tab(host: Any, tab: int) -> Any:
+def _tab(host: Any, tab: str) -> Any:
     hub = host.load_module(ROOT / "MedDiffusion" / "MedDiffusion.py").enter()
-    hub.tabs.setCurrentIndex(tab)
+    hub.tabs.setCurrentWidget(getattr(hub, tab).widget)
     return hub
 
 
 @picture("panel-hub-models")
 def models(host: Any, path: Path) -> None:
     """The shelf, and the card of the starter model."""
-    host.grab(_tab(host, 0), path, width=WIDTH)
+    host.grab(_tab(host, "models"), path, width=WIDTH)
 
 
 @picture("panel-hub-system")
 def system(host: Any, path: Path) -> None:
     """What this computer computes with, as its worker tells."""
-    hub = _tab(host, 1)
+    hub = _tab(host, "system")
     hub.system.onCheck()
     host.wait(lambda: not hub.system.asking, 90)
     hub.system.disk.show(HOME)
@@ -48,7 +48,7 @@ def jobs(host: Any, path: Path) -> None:
     logic = DiffusionReconLogic()
     volume = panels.brain("Phantom T1", (4, 96, 80))
     logic.process(volume, contrast="T1", preset="fast", samples=2, seed=1)
-    hub = _tab(host, 2)
+    hub = _tab(host, "jobs")
     hub.jobs.onAgain()
     host.wait(lambda: hub.jobs.job is None, 300)
     host.grab(hub, path, width=WIDTH)

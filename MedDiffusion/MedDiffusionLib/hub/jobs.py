@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from meddiff.errors import BadInput
 from meddiff.places import CARD
 
 from .. import catalogue, hierarchy
-from .library import PANELS
+from . import library
 
 NOT_ARGUMENTS = {"showResult", "onEvent"}  # of `process`: they change nothing about the result
 
@@ -79,12 +78,8 @@ def records() -> list[Record]:
 
 
 def logic_of(record: Record) -> Any:
-    """The logic of the module that ran it, without its panel. Raises BadInput."""
-    name = record.module
-    # A scene may come from anybody: what it names is run only if it is ours.
-    if name not in PANELS.values() or getattr(slicer.modules, name.lower(), None) is None:
-        raise BadInput(_("The module {name} that ran this is not here.").format(name=name or _("(not told)")))
-    return getattr(importlib.import_module(name), f"{name}Logic")()
+    """The logic of the module, or of the tab, that ran it, without its panel. Raises BadInput."""
+    return library.logic(record.module)
 
 
 def arguments_again(record: Record, logic: Any) -> dict[str, Any]:

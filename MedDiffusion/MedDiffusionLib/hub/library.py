@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import slicer
 from slicer.i18n import tr as _
 
+from meddiff.errors import BadInput
 from meddiff.places import CARD, installed
 
 from ..catalogue import ModelInfo, broken_models, models
@@ -25,6 +28,11 @@ PANELS = {  # which module runs the models of a task
     "segment": "DiffusionSegment",
     "register": "DiffusionRegister",
     "anomaly": "DiffusionAnomaly",
+}
+TABS = {  # and which tab of the hub those of others
+    "synthesise": "MedDiffusionSynthesise",
+    "inpaint": "MedDiffusionInpaint",
+    "translate": "MedDiffusionTranslate",
 }
 
 
@@ -62,6 +70,16 @@ def shelf() -> list[Entry]:
     found = [Entry(model.id, model.folder, model) for model in models()]
     bad = [Entry(folder.name, folder, None, problem) for folder, problem in broken_models()]
     return [*sorted(found, key=lambda entry: entry.row[0].lower()), *bad]
+
+
+def logic(name: str) -> Any:
+    """The logic of a module, or of a tab, of that name, without its panel; raises BadInput for one that is not ours."""
+    tasks = {tab: task for task, tab in TABS.items()}
+    # A scene may come from anybody: what it names is run only if it is ours.
+    if name not in tasks and (name not in PANELS.values() or getattr(slicer.modules, name.lower(), None) is None):
+        raise BadInput(_("The module {name} that ran this is not here.").format(name=name or _("(not told)")))
+    module = importlib.import_module(f"{__package__}.{tasks[name]}" if name in tasks else name)
+    return getattr(module, f"{name}Logic")()
 
 
 def spacing(model: ModelInfo) -> str:
