@@ -286,6 +286,7 @@ def slider(name: str, low: float, high: float, step: float, decimals: int) -> An
     """A number, by dragging or by typing."""
     widget = ctk.ctkSliderWidget()
     widget.setObjectName(name)
+    widget.synchronizeSiblings = widget.SynchronizeWidth  # by itself it has the decimals of its neighbours, too
     widget.setDecimals(decimals)
     widget.minimum, widget.maximum, widget.singleStep = low, high, step
     return widget

@@ -33,7 +33,7 @@ def _synthesise(job: Job, model: Model, on_progress: OnProgress | None, should_s
     made = drain(synthesise(model, **common, **options), on_progress, should_stop)
     seconds = time.monotonic() - began
     figures = {"network_calls": float(made.calls), "images": float(len(made.images))}
-    frames = "other_seed" in options or "covariates_to" in options
+    frames = any(options.get(name) is not None for name in ("other_seed", "covariates_to"))
     told = _table(made, job, frames)
     return Computed(_volumes(made, frames), figures, made.settings, made.megapixels, seconds, {"table": told})
 

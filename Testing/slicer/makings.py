@@ -50,13 +50,13 @@ def _cards() -> dict[str, dict[str, Any]]:
             "labels": {"names": CLASSES, "null": 2},
             "arguments": {"labels": 3},
         },
-        "tiny-ages": {**flat, "covariates": RANGES, "arguments": {"labels": 0, "concat_channels": 2}},
+        "tiny-ages": {**flat, "covariates": RANGES, "arguments": {"labels": None, "concat_channels": 2}},
         "tiny-shapes": {
             **made,
             "segments": [{"name": name} for name in SEGMENTS],
             "spacing_mm": [1.0, 1.0, 1.0],
             "window": [8, 12, 16],
-            "arguments": {"labels": 0, "concat_channels": 3, "spatial_dims": 3},
+            "arguments": {"labels": None, "concat_channels": 3, "spatial_dims": 3},
         },
         "tiny-health": {
             **painted,
@@ -64,7 +64,7 @@ def _cards() -> dict[str, dict[str, Any]]:
             "labels": {"names": CONTRASTS, "states": ["healthy", "diseased"], "null": 9},
             "arguments": {"labels": 10},
         },
-        "tiny-anything": {**painted, "task": "reconstruct", "arguments": {"labels": 0}},
+        "tiny-anything": {**painted, "task": "reconstruct", "arguments": {"labels": None}},
         "tiny-contrasts": {
             **several,
             "recipes": {"translate": {}, "regression": {}},

@@ -31,8 +31,6 @@ PANELS = {  # which module runs the models of a task
 }
 TABS = {  # and which tab of the hub those of others
     "synthesise": "MedDiffusionSynthesise",
-    "inpaint": "MedDiffusionInpaint",
-    "translate": "MedDiffusionTranslate",
 }
 
 

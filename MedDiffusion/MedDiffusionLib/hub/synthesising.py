@@ -204,7 +204,8 @@ class Covariates:
 
     def _edited(self) -> None:
         if not self._writing:
-            self._onEdited({name: round(s.value, s.decimals) for name, (box, s) in self.rows.items() if box.checked})
+            told = {info.name: (*self.rows[info.name], digits(info)) for info in self._infos}
+            self._onEdited({name: round(s.value, places) for name, (box, s, places) in told.items() if box.checked})
 
 
 def ranged(name: str, info: CovariateInfo) -> Any:
@@ -215,12 +216,17 @@ def ranged(name: str, info: CovariateInfo) -> Any:
     return slider
 
 
+def digits(info: CovariateInfo) -> int:
+    """Decimals that tell values of a covariate apart."""
+    reach = info.high - info.low
+    return 0 if reach >= 20 else 1 if reach >= 2 else 3
+
+
 def range_of(slider: Any, info: CovariateInfo) -> None:
     """Let a slider run over what the model knows of a covariate."""
-    reach = info.high - info.low
-    slider.setDecimals(0 if reach >= 20 else 1 if reach >= 2 else 3)
-    slider.singleStep = 10.0**-slider.decimals
     slider.minimum, slider.maximum = info.low, info.high
+    slider.setDecimals(digits(info))
+    slider.singleStep = 10.0 ** -digits(info)
     slider.suffix = "" if info.unit in ("", "1") else f" {info.unit}"
     text = _("{low} to {high}{unit}, as the model has seen")
     slider.setToolTip(text.format(low=f"{info.low:g}", high=f"{info.high:g}", unit=slider.suffix))
