@@ -6,7 +6,7 @@ Needs neither torch nor pydantic: methods come from `Resources/recipes.json`, wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -170,8 +170,13 @@ def models(task: str | None = None) -> tuple[ModelInfo, ...]:
 
     A model without recipes is the companion of another one and does no task by itself.
     """
-    known, methods = cards.models(), {recipe.name for recipe in recipes(task)}
-    return tuple(m for m in known if task is None or methods & {*m.recipes})
+    return cards.models() if task is None else made_for(task, cards.models())
+
+
+def made_for(task: str, known: Iterable[ModelInfo]) -> tuple[ModelInfo, ...]:
+    """Those of some models that are made for a method of a task."""
+    methods = {recipe.name for recipe in recipes(task)}
+    return tuple(model for model in known if methods & {*model.recipes})
 
 
 # --- whether it suits, and what it costs ------------------------------------------------------------------------------

@@ -205,8 +205,8 @@ class DiffusionLogic(ScriptedLoadableModuleLogic):
         known = next((m for m in catalogue.models(self.TASK) if m.id == model), None)
         if known is None and isinstance(model, (str, os.PathLike)) and Path(model).is_absolute():
             with suppress(BadInput):
-                known = catalogue.model(os.fspath(model))
-        return known if known is None or {r.name for r in catalogue.recipes(self.TASK)} & {*known.recipes} else None
+                known = next(iter(catalogue.made_for(self.TASK, [catalogue.model(os.fspath(model))])), None)
+        return known
 
     def methods(self, model: str) -> tuple[Any, ...]:
         """The recipes of this task that a model is made for."""

@@ -17,13 +17,11 @@ RANGES = {
     "volume": {"unit": "1", "min": 0.0, "max": 1.0, "null": 0.5},
 }
 SEGMENTS = ("Anterior hippocampus", "Posterior hippocampus")
-CONTRASTS = ("T1", "T2", "FLAIR")
 WINDOW = {"kind": "window", "lower": 0.0, "upper": 255.0, "target": [0.0, 2.0], "linear": True}
 
 
 def models(folder: Path) -> Path:
-    """A folder with models, all random: of classes, of covariates, of label maps in 3D, of healthy and diseased images,
-    of images that nobody asked anything of, and of contrasts, with a network of one pass beside it."""
+    """A folder with models, all random: of classes, of covariates, and of label maps in 3D."""
     from meddiff import models as engine
     from meddiff.card import Card
 
@@ -38,11 +36,6 @@ def models(folder: Path) -> Path:
 def _cards() -> dict[str, dict[str, Any]]:
     made: dict[str, Any] = {"task": "synthesise", "recipes": {"synthesise": {}, "guided-synthesis": {}}}
     flat = {**made, "window": [SIDE, SIDE], "intensity": WINDOW}
-    painted: dict[str, Any] = {"recipes": {"repaint": {}, "guided-repaint": {}}}
-    channels = [{"name": name, "unit": "1"} for name in CONTRASTS]
-    labels = {"names": CONTRASTS, "null": 3}
-    several = {"task": "translate", "channels": channels, "labels": labels}
-    beside = {"concat_channels": 6, "labels": 4}
     return {
         "tiny-classes": {
             **flat,
@@ -57,26 +50,6 @@ def _cards() -> dict[str, dict[str, Any]]:
             "spacing_mm": [1.0, 1.0, 1.0],
             "window": [8, 12, 16],
             "arguments": {"labels": None, "concat_channels": 3, "spatial_dims": 3},
-        },
-        "tiny-health": {
-            **painted,
-            "task": "anomaly",
-            "labels": {"names": CONTRASTS, "states": ["healthy", "diseased"], "null": 9},
-            "arguments": {"labels": 10},
-        },
-        "tiny-anything": {**painted, "task": "reconstruct", "arguments": {"labels": None}},
-        "tiny-contrasts": {
-            **several,
-            "recipes": {"translate": {}, "regression": {}},
-            "companions": {"baseline": "tiny-contrasts-unet"},
-            "arguments": beside,
-        },
-        "tiny-contrasts-unet": {
-            **several,
-            "recipes": {},
-            "predicts": "image",
-            "schedule": None,
-            "arguments": beside,
         },
     }
 

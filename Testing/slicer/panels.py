@@ -100,7 +100,7 @@ def run(panel: Any, seconds: float = 20.0) -> None:
 
 def cancel(panel: Any) -> None:
     """Apply, with a worker that would take half a minute, and Cancel once a preview is there: nothing is left of it."""
-    use_fake(panel.widget.logic, "ok", 30, str(panel.made.folder))
+    use_fake(panel.widget.logic, "ok", 30)
     before, processes = scene_text(), children()
     press(panel.widget, "applyButton")
     panel.host.wait(lambda: panel.widget.ui.run.preview.widget.visible, 20)

@@ -29,9 +29,7 @@ PANELS = {  # which module runs the models of a task
     "register": "DiffusionRegister",
     "anomaly": "DiffusionAnomaly",
 }
-TABS = {  # and which tab of the hub those of others
-    "synthesise": "MedDiffusionSynthesise",
-}
+TABS = {"MedDiffusionSynthesise": "synthesise"}  # logics of tabs of the hub, and where they are
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,10 @@ def shelf() -> list[Entry]:
 
 def logic(name: str) -> Any:
     """The logic of a module, or of a tab, of that name, without its panel; raises BadInput for one that is not ours."""
-    tasks = {tab: task for task, tab in TABS.items()}
     # A scene may come from anybody: what it names is run only if it is ours.
-    if name not in tasks and (name not in PANELS.values() or getattr(slicer.modules, name.lower(), None) is None):
+    if name not in TABS and (name not in PANELS.values() or getattr(slicer.modules, name.lower(), None) is None):
         raise BadInput(_("The module {name} that ran this is not here.").format(name=name or _("(not told)")))
-    module = importlib.import_module(f"{__package__}.{tasks[name]}" if name in tasks else name)
+    module = importlib.import_module(f"{__package__}.{TABS[name]}" if name in TABS else name)
     return getattr(module, f"{name}Logic")()
 
 

@@ -1,9 +1,8 @@
-"""What the tabs that make images share: the panel of a task in a tab, contrasts by their names, and guidance."""
+"""What the tabs that make images share: the panel of a task in a tab, and guidance."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
@@ -96,15 +95,3 @@ class Guidance:
         kept = {name: each for name, each in self._given.items() if name != GUIDANCE}
         usual = choices.settings_of(self._recipe, self._preset, {})[GUIDANCE]
         self._onEdited(kept if round(value, 1) == usual else {**kept, GUIDANCE: round(value, 1)})
-
-
-def guess(name: str, contrasts: Collection[str]) -> str:
-    """Which of the contrasts a volume of this name shows; empty where its name does not say.
-
-    A T1 after contrast medium (T1c, T1ce, T1-Gd) is another contrast than T1; of "t2_flair" it is the FLAIR.
-    """
-    after = r"(?![0-9]|[-_ ]?(C|CE|GD)(?![A-Z0-9]))"
-    for contrast in sorted(contrasts, key=len, reverse=True):
-        if re.search(rf"(?<![A-Z0-9]){re.escape(contrast.upper())}{after}", name.upper()):
-            return contrast
-    return ""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 from .. import hierarchy, views
+from ..nodes import FLIP, grid_from_node
 from ..preview import picture
 from ..roles import SEQUENCE
 from ..sequences import browser_of
@@ -115,14 +115,7 @@ def _slice(node: Any, number: int) -> Callable[[], None]:
     def show() -> None:
         views.blend(node)
         x, y, _z = node.GetImageData().GetDimensions()
-        views.jump(in_world(node, ((x - 1) / 2, (y - 1) / 2, number)))
+        place = FLIP @ grid_from_node(node).affine @ ((x - 1) / 2, (y - 1) / 2, number, 1.0)
+        views.jump(to_world(place[:3], node.GetParentTransformNode()))
 
     return show
-
-
-def in_world(node: Any, index: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Where a voxel (i, j, k) lies, RAS mm in the world."""
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    x, y, z, _one = matrix.MultiplyPoint((*index, 1.0))
-    return to_world((x, y, z), node.GetParentTransformNode())

@@ -178,8 +178,7 @@ class MedDiffusionSynthesiseLogic(DiffusionLogic):
         size = (*(arguments["size"] or ()), 0, 0, 0)
         found = super().options(arguments) | {name: arguments[name] for name in ("label", "state")}
         found |= {f"size_{axis}": n or None for axis, n in zip("xyz", size, strict=False)}
-        found |= {"other_seed": arguments["otherSeed"]}
-        return {name: value for name, value in found.items() if value is not None}
+        return found | {"other_seed": arguments["otherSeed"]}
 
     def missingInputs(self, arguments: Mapping[str, Any]) -> list[str]:
         """What the model cannot be asked for."""

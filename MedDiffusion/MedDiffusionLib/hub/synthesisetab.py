@@ -72,9 +72,8 @@ class SynthesisePanel(MakingPanel):
         if parameter == "model":
             parameters.label = parameters.label if parameters.label in model.labels else ""
             parameters.state = parameters.state if parameters.state in model.states else ""
-            parameters.way = (
-                parameters.way if parameters.way in dict(map(reversed, synthesising.ways(model))) else "samples"
-            )
+            known = {way for _words, way in synthesising.ways(model)}
+            parameters.way = parameters.way if parameters.way in known else "samples"
         if parameter in ("model", "way", "along") and parameters.way == "covariate":
             infos = {info.name: info for info in model.covariates}
             info = infos.get(parameters.along) or model.covariates[0]

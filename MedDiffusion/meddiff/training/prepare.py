@@ -34,7 +34,7 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     whose split in the folder's `manifest.csv` is `split` are used. Raises BadInput where nothing is left.
     """
     tensors: dict[str, torch.Tensor] = {}
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for source in plan.images:
         for path in listed(source.files, data, split):
             stacks = _stacks(plan, source, path)
@@ -59,7 +59,7 @@ def prepare(plan: Plan, data: Path, cache: Path, say: Callable[[str], None], *, 
     require_some(rows, plan, data, split)
     tensors |= shapes_of(plan, data, split)
     write_cache(cache, tensors, rows, plan, split)
-    return sum(int(str(row["slices"])) for row in rows)
+    return sum(row["slices"] for row in rows)
 
 
 def require_some(rows: Sequence[Any], plan: Plan | CasePlan | ContrastPlan, data: Path, split: str) -> None:
