@@ -234,9 +234,7 @@ class DiffusionSegmentLogic(BatchLogic):
         if model is None or recipe is None or grid is None:
             return None
         seen = tuple(count for _spacing, count in segmenting.sizes(model, grid))
-        settings = choices.settings_of(recipe, arguments["preset"], arguments["parameters"])
-        how = (arguments["samples"], seen[::-1], "axial", arguments["device"])
-        return catalogue.estimate(model, recipe, settings, *how, batch=arguments["batch"])
+        return choices.cost(model, recipe, arguments, seen[::-1])
 
 
 class DiffusionSegmentWidget(DiffusionWidget):

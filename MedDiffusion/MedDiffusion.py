@@ -21,11 +21,13 @@ from slicer.util import VTKObservationMixin
 
 from MedDiffusionLib import catalogue, install, samples, sections
 from MedDiffusionLib.hub import commands, disk, jobs, library, system
+from MedDiffusionLib.hub.inpainttab import InpaintPanel
 from MedDiffusionLib.hub.jobstab import JobsTab
 from MedDiffusionLib.hub.making import MakingTab
 from MedDiffusionLib.hub.modelstab import ModelsTab
 from MedDiffusionLib.hub.synthesisetab import SynthesisePanel
 from MedDiffusionLib.hub.systemtab import SystemTab
+from MedDiffusionLib.hub.translatetab import TranslatePanel
 from MedDiffusionLib.runner import close_shared_worker
 
 
@@ -55,7 +57,7 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic: Any = None
         self._tabs: dict[str, Any] = {}
-        self._makers: dict[str, MakingTab] = {}
+        self._makers: dict[str, MakingTab] = {}  # by the task
         # Nodes come and go in dozens: the tab looks once they have settled.
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
@@ -66,7 +68,7 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Build the panel; called once, when it is first shown."""
         ScriptedLoadableModuleWidget.setup(self)
         self.logic = MedDiffusionLogic()
-        self.models = ModelsTab()
+        self.models = ModelsTab(onTab=self.onTask)
         self.system = SystemTab(onSetUp=self._onInstalled)
         self.jobs = JobsTab()
         button = sections.pushButton("goToSetUp", _("Set up…"), _("Open the tab System"), self.onSetUp)
@@ -74,9 +76,11 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(self.notice.widget)
         self.tabs = qt.QTabWidget()
         self.tabs.setObjectName("tabs")
-        self._makers = {_("Synthesise"): MakingTab(SynthesisePanel)}
-        others = {_("System"): self.system, _("Jobs"): self.jobs}
-        self._tabs = {_("Models"): self.models, **self._makers, **others}
+        panels = {"synthesise": SynthesisePanel, "inpaint": InpaintPanel, "translate": TranslatePanel}
+        self._makers = {task: MakingTab(panel) for task, panel in panels.items()}
+        titles = {"synthesise": _("Synthesise"), "inpaint": _("Inpaint"), "translate": _("Translate")}
+        makers = {titles[task]: tab for task, tab in self._makers.items()}
+        self._tabs = {_("Models"): self.models, **makers, _("System"): self.system, _("Jobs"): self.jobs}
         for title, tab in self._tabs.items():
             self.tabs.addTab(tab.widget, title)
         self.layout.addWidget(self.tabs)
@@ -116,7 +120,11 @@ class MedDiffusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSetUp(self) -> None:
         """Where the set-up is."""
-        self.tabs.setCurrentIndex(list(self._tabs.values()).index(self.system))
+        self.tabs.setCurrentWidget(self.system.widget)
+
+    def onTask(self, task: str) -> None:
+        """The tab for a task."""
+        self.tabs.setCurrentWidget(self._makers[task].widget)
 
     def _onInstalled(self) -> None:
         self.models.refresh()

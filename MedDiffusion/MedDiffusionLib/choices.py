@@ -17,7 +17,7 @@ from meddiff.errors import BadInput
 from meddiff.volume import write
 
 from .cards import SINGLE
-from .catalogue import ParameterInfo
+from .catalogue import Cost, ParameterInfo, estimate
 from .labels import image_beside, labels_on_grid
 from .nodes import grid_from_node, title, to_file
 from .roles import InputRole, OutputRole
@@ -129,6 +129,13 @@ def some_values(node: Any) -> Any:
 def settings_of(recipe: Any, preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a recipe: its defaults, then the preset's, then those set by hand."""
     return {p.name: p.default for p in recipe.parameters} | dict(recipe.presets.get(preset, {})) | dict(given)
+
+
+def cost(model: Any, recipe: Any, arguments: Mapping[str, Any], size: Sequence[int]) -> Cost:
+    """Time and memory that a job takes for voxels (Z, Y, X) of the grid that the network sees."""
+    settings = settings_of(recipe, arguments["preset"], arguments["parameters"])
+    how = (arguments["samples"], size, "axial", arguments["device"])
+    return estimate(model, recipe, settings, *how, batch=arguments["batch"])
 
 
 def unknown_outputs(roles: Sequence[OutputRole], wanted: Sequence[str] | None) -> list[str]:

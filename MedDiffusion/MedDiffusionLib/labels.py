@@ -43,7 +43,7 @@ def labels_from_segmentation(
     chosen = _chosen(seg_node, segment_ids)
     labels = np.zeros(grid.shape, np.uint8 if len(chosen) < 256 else np.int32)
     overlaps: set[tuple[int, int]] = set()
-    masks = _masks(segmentation, chosen, grid, _between(seg_node, reference_volume_node))
+    masks = _masks(segmentation, chosen, grid, between_nodes(seg_node, reference_volume_node))
     for label, mask in sorted(masks, key=lambda found: found[0]) if len(chosen) > 1 else masks:
         overlaps |= {(int(value), label) for value in np.flatnonzero(np.bincount(labels[mask])) if value}
         labels[mask] = label
@@ -79,7 +79,7 @@ def labels_on_grid(
         return labels.with_array(numbers[labels.array]) if known else labels
     require_node(node, LABEL_VOLUME, "label map or segmentation")
     labels = volume_from_node(node)
-    grid, between = grid_from_node(reference_volume_node), _between(node, reference_volume_node)
+    grid, between = grid_from_node(reference_volume_node), between_nodes(node, reference_volume_node)
     if between is None and same_grid(labels, grid):
         return labels
     found = _sampled(labels.with_array(positive(labels, node.GetName())), grid, between, node)
@@ -131,7 +131,7 @@ def _tell_if_sampled(node: Any, reference: Any, *places: NDArray[np.float64]) ->
     grid = grid_from_node(reference).affine
     steps = [np.linalg.solve(grid, place) - np.eye(4) for place in places]
     alike = all(np.abs(step[:, :3]).max() < ALIGNED and np.abs(step - np.rint(step)).max() < ALIGNED for step in steps)
-    if alike and _between(node, reference) is None:
+    if alike and between_nodes(node, reference) is None:
         return
     text = f"{title(node)} lies on another grid than {title(reference)}: it was sampled at the voxels of that"
     warnings.warn(Notice(text), stacklevel=3)
@@ -144,7 +144,7 @@ def image_beside(node: Any, reference_volume_node: Any) -> Volume:
     """
     image, grid = volume_from_node(node), grid_from_node(reference_volume_node)
     image = image.with_array(image.array.astype(np.float32))
-    return grid.with_array(_sampled(image, grid, _between(node, reference_volume_node), node, smooth=True))
+    return grid.with_array(_sampled(image, grid, between_nodes(node, reference_volume_node), node, smooth=True))
 
 
 def _sampled(volume: Volume, grid: Volume, between: Any, node: Any, smooth: bool = False) -> NDArray[Any]:
@@ -201,7 +201,7 @@ def _with_labelmaps(seg_node: Any, reference: Any) -> Any:
     return copy
 
 
-def _between(seg_node: Any, reference: Any) -> Any:
+def between_nodes(seg_node: Any, reference: Any) -> Any:
     """The transform from the coordinates of the segmentation to those of the volume; None if they are the same."""
     parents = [node.GetParentTransformNode() for node in (seg_node, reference)]
     if parents[0] is parents[1]:

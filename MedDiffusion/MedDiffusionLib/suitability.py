@@ -39,6 +39,14 @@ def skull_warning() -> str:
     )
 
 
+def head_warning() -> str:
+    """What a skull means to a model that was shown brains alone."""
+    return _(
+        "it shows the head, and the model knows brains without a skull: strip it first, by an extension such as "
+        "HDBrainExtraction or SwissSkullStripper"
+    )
+
+
 def has_skull(node: Any, plane: str) -> bool:
     """Whether the head around the brain is in view."""
     return plane in PLANES and _once(node, ("skull", plane), lambda: _skull(node, plane))

@@ -10,6 +10,7 @@ PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of (Z, Y, X) in a
 
 FEWEST = 4  # voxels along an axis, in which nothing can be told from its surroundings
 MUCH = 2.0  # times as large as a window: the network never saw what is there
+CONTEXT, LEAST = 32, 96  # voxels around what is painted over that a network sees, and the smallest window that it gets
 FLAT = 3  # different values, of which a label map has no more and an image does
 
 

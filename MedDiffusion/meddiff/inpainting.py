@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 
 from .cuts import Index
+from .domain import CONTEXT, LEAST
 from .errors import BadInput
 from .models import Model
 from .noises import Gaussian, seed_of
@@ -26,7 +27,6 @@ from .tiling import batches
 from .volume import Volume, marked_on, resample_like
 
 PUT: dict[str, str | None] = {"healthy": "healthy", "lesion": "diseased", "anything": None}
-CONTEXT, LEAST = 32, 96  # voxels around the segment that the network sees, and the smallest window that it gets
 
 
 @dataclass(frozen=True)

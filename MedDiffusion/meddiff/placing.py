@@ -19,6 +19,8 @@ from .intensity import Scaling
 from .models import Model
 from .volume import Restore, Volume, canonical, require_usable, resample, resample_like, same_grid
 
+BARE = ("segment", "translate", "anomaly")  # tasks whose models of the brain were shown no skull
+
 
 @dataclass(frozen=True, eq=False)
 class Placed:
@@ -176,7 +178,7 @@ def _check(image: Volume, model: Model, dims: int, what: str) -> None:
         odd.append("it has strongly negative values, as CT does, and the model is for MR")
     if card.modality == "CT" and image.array.min() >= 0:
         odd.append("it has no negative values, as MR does not, and the model is for CT")
-    if card.anatomy == "brain" and card.task == "segment" and dims == 2 and (image.array > 0).any():
+    if card.anatomy == "brain" and card.task in BARE and dims == 2 and (image.array > 0).any():
         odd += _not_a_bare_brain(image)
     for words in odd:
         warnings.warn(f"{what} may not be what the model expects: {words}", Notice, stacklevel=4)

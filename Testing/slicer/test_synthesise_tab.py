@@ -10,7 +10,7 @@ import makings
 import numpy as np
 import panels
 import pytest
-from panels import children, find, finished, press, voxels
+from panels import children, voxels
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +23,8 @@ def tab(host: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The tab, set to a job of a moment."""
     monkeypatch.setenv("MEDDIFF_MODELS", str(tiny))
     opened = makings.open_tab(host, "Synthesise")
-    for name, value in {"model": "tiny-classes", "preset": "fast", "samples": 3, "seed": 5, "keepWarm": False}.items():
-        setattr(opened.parameters, name, value)
-    opened.widget.onEdited("model")
+    makings.set_up(opened, model="tiny-classes", samples=3)
     return opened
-
-
-def apply(tab: Any) -> None:
-    press(tab.widget, "applyButton")
-    tab.host.wait(finished(tab.widget), 120)
-    assert find(tab.widget, "problemText").text == ""
 
 
 def engine(tiny: Path, model: str, **asked: Any) -> Any:
@@ -47,7 +39,7 @@ def engine(tiny: Path, model: str, **asked: Any) -> Any:
 def test_a_class_becomes_a_stack_and_every_image_a_button(tab: Any, tiny: Path) -> None:
     parameters, processes = tab.parameters, children()
     parameters.label = "Hand"
-    apply(tab)
+    makings.apply(tab)
     assert children() <= processes
     volume = parameters.outputVolume
     truth = engine(tiny, "tiny-classes", label="Hand", samples=3, seed=5).stack
@@ -64,7 +56,7 @@ def test_frames_along_a_covariate_stand_at_its_values(tab: Any, tiny: Path) -> N
     tab.widget.onEdited("model")
     parameters.covariates, parameters.way = json.dumps({"age": 50.0, "volume": 0.25}), "covariate"
     parameters.along, parameters.alongTo = "age", 70.0
-    apply(tab)
+    makings.apply(tab)
     sequence = parameters.outputSequence
     assert [sequence.GetNthIndexValue(k) for k in range(3)] == ["50", "60", "70"]
     assert (sequence.GetIndexName(), sequence.GetIndexUnit()) == ("age", "years") and browser_of(sequence) is not None
@@ -81,7 +73,7 @@ def test_the_ends_of_a_way_are_what_both_seeds_make(tab: Any, tiny: Path) -> Non
     from MedDiffusionLib.sequences import volumes_from_sequence
 
     tab.parameters.way, tab.parameters.otherSeed = "seeds", 9
-    apply(tab)
+    makings.apply(tab)
     first, _middle, last = volumes_from_sequence(tab.parameters.outputSequence)
     for frame, seed in ((first, 5), (last, 9)):
         assert np.allclose(frame.array, engine(tiny, "tiny-classes", samples=1, seed=seed).images[0].array, atol=1e-3)
@@ -103,7 +95,7 @@ def test_the_image_of_a_label_map_lies_where_that_does(tab: Any) -> None:
     parameters = tab.parameters
     parameters.model, parameters.inputLabels, parameters.samples = "tiny-shapes", labels, 1
     tab.widget.onEdited("model")
-    apply(tab)
+    makings.apply(tab)
     made = parameters.outputVolume
     assert made.GetTransformNodeID() == transform.GetID()
     apart = np.linalg.norm(mrml.corners(made)[:, None] - mrml.corners(labels)[None], axis=2)
@@ -112,24 +104,15 @@ def test_the_image_of_a_label_map_lies_where_that_does(tab: Any) -> None:
 
 
 def test_the_console_and_the_command_line_give_the_same_voxels(tab: Any, tiny: Path, tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
     from meddiff.volume import read
 
     tab.parameters.label = "Head"
-    apply(tab)
+    makings.apply(tab)
     made = voxels(tab.parameters.outputVolume).copy()
     asked = panels.copied_call(tab.widget)
     again = type(tab.widget.logic)().process(**{**asked, "outputVolume": None})["image"]
     assert np.array_equal(voxels(again), made)
-    comment, text = tab.widget.logic.command(tab.widget.arguments()).split("\n", 1)
-    assert comment.endswith("meddiff run job.json")
-    (tmp_path / "job.json").write_text(text, encoding="utf-8")
-    told = {**os.environ, "MEDDIFF_MODELS": str(tiny), "PYTHONPATH": str(panels.ROOT / "MedDiffusion")}
-    words = [sys.executable, "-m", "meddiff", "run", "job.json"]
-    subprocess.run(words, check=True, env=told, cwd=tmp_path, capture_output=True)
+    makings.run_as_command(tab, tiny, tmp_path)
     (file,) = tmp_path.rglob("samples.nrrd")
     assert np.array_equal(read(file).array, made)
 

@@ -29,7 +29,11 @@ PANELS = {  # which module runs the models of a task
     "register": "DiffusionRegister",
     "anomaly": "DiffusionAnomaly",
 }
-TABS = {"MedDiffusionSynthesise": "synthesise"}  # logics of tabs of the hub, and where they are
+TABS = {  # and which logic of a tab of the hub
+    "synthesise": "MedDiffusionSynthesise",
+    "inpaint": "MedDiffusionInpaint",
+    "translate": "MedDiffusionTranslate",
+}
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,16 @@ def shelf() -> list[Entry]:
 def logic(name: str) -> Any:
     """The logic of a module, or of a tab, of that name, without its panel; raises BadInput for one that is not ours."""
     # A scene may come from anybody: what it names is run only if it is ours.
-    if name not in TABS and (name not in PANELS.values() or getattr(slicer.modules, name.lower(), None) is None):
+    tab = next((task for task, logic in TABS.items() if logic == name), "")
+    if not tab and (name not in PANELS.values() or getattr(slicer.modules, name.lower(), None) is None):
         raise BadInput(_("The module {name} that ran this is not here.").format(name=name or _("(not told)")))
-    module = importlib.import_module(f"{__package__}.{TABS[name]}" if name in TABS else name)
+    module = importlib.import_module(f"{__package__}.{tab}" if tab else name)
     return getattr(module, f"{name}Logic")()
+
+
+def panel(task: str) -> str:
+    """The module, or the logic of the tab, that runs the models of a task; empty where none does."""
+    return PANELS.get(task) or TABS.get(task, "")
 
 
 def spacing(model: ModelInfo) -> str:

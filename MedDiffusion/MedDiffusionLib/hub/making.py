@@ -1,4 +1,4 @@
-"""What the tabs that make images share: the panel of a task in a tab, and guidance."""
+"""What the tabs that make images share: the panel of a task in a tab, guidance, and lists of what a model knows."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ class MakingPanel(TaskPanel):
         super().refresh()
         if self._parameterNode is not None:
             self.ui.setUp.say("")
+
+
+class PaintingPanel(MakingPanel):
+    """The panel of a task that changes a volume, whose name may say what it shows."""
+
+    def initializeParameterNode(self) -> None:
+        """A volume that was chosen by itself is one that was chosen."""
+        super().initializeParameterNode()
+        if self._parameterNode.inputVolume is not None and not self._parameterNode.contrast:
+            self.onEdited("inputVolume")
 
 
 class MakingTab:
@@ -95,3 +105,10 @@ class Guidance:
         kept = {name: each for name, each in self._given.items() if name != GUIDANCE}
         usual = choices.settings_of(self._recipe, self._preset, {})[GUIDANCE]
         self._onEdited(kept if round(value, 1) == usual else {**kept, GUIDANCE: round(value, 1)})
+
+
+def offered(nothing: str, known: tuple[str, ...], chosen: str) -> list[tuple[str, str]]:
+    """Items of a selector: nothing, what the model knows, and what was chosen of another model."""
+    here = [(name, name) for name in known]
+    other = [] if not chosen or chosen in known else [(_("{name} (not available)").format(name=chosen), chosen)]
+    return [(nothing, ""), *here, *other]

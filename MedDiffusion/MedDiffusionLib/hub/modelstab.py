@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -22,7 +22,9 @@ from .parts import Errand, browser, enable, openFolder
 class ModelsTab:
     """A table of models, the card of the one that is chosen, and what can be done with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, onTab: Callable[[str], None] = lambda task: None) -> None:
+        """`onTab(task)` opens the tab of the hub for a task that has no module of its own."""
+        self._onTab = onTab
         self.entries: list[Entry] = []
         self._ready = False  # whether the set-up is complete
         self._shown = ""
@@ -108,12 +110,16 @@ class ModelsTab:
         none = "" if entry else _("Choose a model first.")
         ready = "" if self._ready else _("This needs the set-up on the tab System first.")
         unread = entry.problem if entry else ""
-        panel = library.PANELS.get(entry.model.task, "") if entry and entry.model else ""
+        panel = library.panel(entry.model.task) if entry and entry.model else ""
         useless = "" if panel else _("No module uses such models yet.")
         if panel and not entry.model.recipes:
             useless = _("It does nothing by itself: another model has it as its companion, for some of the methods.")
         fixed = "" if entry and entry.removable else _("It came with the extension or from your own folder.")
-        enable(self.useButton, none or unread or useless, _("Open the module for its task, with this model chosen"))
+        enable(
+            self.useButton,
+            none or unread or useless,
+            _("Open the module, or the tab, for its task, with this model chosen"),
+        )
         enable(self.verifyButton, none or wait or ready, _("Check every file against the sha256 in the card"))
         enable(self.exportButton, none or unread or wait or ready, _("Write it to a zip file, to install it elsewhere"))
         enable(
@@ -127,15 +133,16 @@ class ModelsTab:
     # What the buttons do
 
     def onUse(self) -> None:
-        """Open the panel of the model's task, with the model chosen."""
+        """Open the module or the tab of the model's task, with the model chosen."""
         entry = self.chosen
         if entry is None or entry.model is None:
             return
-        panel = library.PANELS[entry.model.task]
-        logic = getattr(importlib.import_module(panel), f"{panel}Logic")()
-        logic.getParameterNode().model = entry.id
-        if slicer.util.mainWindow() is not None:
-            slicer.util.selectModule(panel)
+        task = entry.model.task
+        library.logic(library.panel(task)).getParameterNode().model = entry.id
+        if task in library.TABS:
+            self._onTab(task)
+        elif slicer.util.mainWindow() is not None:
+            slicer.util.selectModule(library.PANELS[task])
 
     def onVerify(self) -> None:
         """Check the files of the chosen model."""

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from .. import sections
 from ..bindings import fill
 from . import synthesising
-from .making import Guidance, MakingPanel
+from .making import Guidance, MakingPanel, offered
 from .sheet import Sheet
 from .synthesise import MedDiffusionSynthesiseLogic
 
@@ -48,8 +48,8 @@ class SynthesisePanel(MakingPanel):
         super().prepare()
         parameters, model = self._parameterNode, self.logic.model(self._parameterNode.model)
         labels, states = (model.labels, model.states) if model is not None else ((), ())
-        fill(self.made.label, synthesising.offered(_("Any"), labels, parameters.label))
-        fill(self.made.state, synthesising.offered(_("Any"), states, parameters.state))
+        fill(self.made.label, offered(_("Any"), labels, parameters.label))
+        fill(self.made.state, offered(_("Any"), states, parameters.state))
         fill(self.made.way, synthesising.ways(model))
         infos = model.covariates if model is not None else ()
         fill(self.made.along, [(info.name, info.name) for info in infos])

@@ -136,10 +136,7 @@ def cost(model: ModelInfo, recipe: Any, arguments: Mapping[str, Any]) -> catalog
         return None
     flat = model.dims == 2  # then an image is a slice of the stack
     samples, grid = (1, (arguments["samples"], *size)) if flat else (arguments["samples"], size)
-    settings = choices.settings_of(recipe, arguments["preset"], arguments["parameters"])
-    return catalogue.estimate(
-        model, recipe, settings, samples, grid, "axial", arguments["device"], batch=arguments["batch"]
-    )
+    return choices.cost(model, recipe, {**arguments, "samples": samples}, grid)
 
 
 def warning(arguments: Mapping[str, Any], model: ModelInfo) -> str | None:
@@ -268,10 +265,3 @@ def ways(model: ModelInfo | None) -> list[tuple[str, str]]:
     found = [(_("Different images"), "samples"), (_("A way to another seed"), "seeds")]
     along = model is not None and model.covariates
     return [*found, (_("A way along a covariate"), "covariate")] if along else found
-
-
-def offered(nothing: str, known: tuple[str, ...], chosen: str) -> list[tuple[str, str]]:
-    """Items of a selector: nothing, what the model knows, and what was chosen of another model."""
-    here = [(name, name) for name in known]
-    other = [] if not chosen or chosen in known else [(_("{name} (not available)").format(name=chosen), chosen)]
-    return [(nothing, ""), *here, *other]
