@@ -22,6 +22,7 @@ RATIOS = {"FLAIR": (1.15, 1.65), "T1": (0.55, 0.92), "T2": (1.25, 2.3)}
 # where white matter lies among the voxels of a brain, in percent: grey matter is darker on T1, brighter on T2
 WHITE = {"FLAIR": 50.0, "T1": 72.0, "T2": 40.0}
 BRIGHT = 1.3  # FLAIR voxels above this multiple of what surrounds them are taken for lesions where nobody drew them
+DEEP = 0.15  # on T1, which tells grey from white, deep white matter is no darker than this below its typical intensity
 TISSUE = 0.3  # white matter is within this of its typical intensity: what is not, no lesion is painted on
 
 
@@ -72,15 +73,22 @@ def fill(array: np.ndarray, lesions: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.where((soft > 0.01) & (array > 0), array + soft * (local - array), array).astype(np.float32)
 
 
+def deep_white(t1: Tensor, white: float) -> Tensor:
+    """Where a T1 slice (1, Y, X) shows white matter (bool), which is at `white`: where raters look for lesions."""
+    return blur(t1, 1.0) > (1 - DEEP) * white
+
+
 def paint(
-    image: Tensor, mask: Tensor, contrast: str, generator: torch.Generator, white: float
+    image: Tensor, mask: Tensor, contrast: str, generator: torch.Generator, white: float, faintest: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Paint lesions on a slice: image (1, Y, X) with white matter at `white`, mask (1, Y, X) bool of where.
 
     Returns the image and the mask of what was painted: only white matter takes a lesion, so that ventricles and cortex
-    keep theirs. Strength, softness and texture are drawn from `generator`, for each call.
+    keep theirs. Strength, softness and texture are drawn from `generator`, for each call; of bright lesions the share
+    `faintest` of the strengths, from below, is left out.
     """
     low, high = RATIOS[choose(contrast, RATIOS, "contrast")]
+    low = low + faintest * (high - low)
     strength, softness, rough = torch.rand(3, generator=generator).tolist()
     ratio = low + (high - low) * strength
     smooth = blur(image, 1.0)

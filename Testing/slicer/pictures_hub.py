@@ -52,18 +52,3 @@ def jobs(host: Any, path: Path) -> None:
     hub.jobs.onAgain()
     host.wait(lambda: hub.jobs.job is None, 300)
     host.grab(hub, path, width=WIDTH)
-
-
-@picture("panel-hub-synthesise")
-def synthesise(host: Any, path: Path) -> None:
-    """Twelve hands, and the sheet of them."""
-    import makings
-    import panels
-
-    tab = makings.open_tab(host, "Synthesise")
-    chosen = {"model": "mednist-64", "label": "Hand", "samples": 12, "seed": 3, "preset": "balanced"}
-    for name, value in chosen.items():
-        setattr(tab.parameters, name, value)
-    panels.press(tab.widget, "applyButton")
-    host.wait(panels.finished(tab.widget), 300)
-    host.grab(tab.hub, path, width=WIDTH)

@@ -5,7 +5,8 @@
 A picture is a function that takes the host and the path to write: `picture("name")` registers it. Results are in
 `pictures_results.py`, panels in `pictures_panels.py` and `pictures_hub.py`, those of the
 tutorial in `pictures_tutorial.py`, those of Diffusion Anomaly in `pictures_anomaly.py`, of Diffusion Segment in
-`pictures_segment.py`, of Diffusion Register in `pictures_register.py`.
+`pictures_segment.py`, of Diffusion Register in `pictures_register.py`, of the tabs that make images in
+`pictures_making.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ ROOMS = (
     "pictures_results",
     "pictures_panels",
     "pictures_hub",
+    "pictures_making",
     "pictures_tutorial",
     "pictures_anomaly",
     "pictures_segment",

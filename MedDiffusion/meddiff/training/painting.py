@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..lesions import bright_lesions, fill, paint, white_matter
+from ..lesions import bright_lesions, deep_white, fill, paint, white_matter
 from .plan import SegmentPlan
 from .slices import random_shape
 
@@ -63,10 +63,12 @@ class Painter:
     def _painted(self, image: Tensor, white: Sequence[float], g: torch.Generator) -> tuple[Tensor, Tensor]:
         """Lesions in one shape for all contrasts, in each as strong and as soft as it happens; they are where the
         first contrast shows them, as the raters saw them."""
-        where = random_shape(self.shapes, (image.shape[2], image.shape[3]), g)
-        out, seen = [], where
-        for number, (channel, contrast, level) in enumerate(zip(image, self.plan.contrasts, white, strict=True)):
-            painted, inside = paint(channel, seen, contrast, g, level)
+        seen, out, names = random_shape(self.shapes, (image.shape[2], image.shape[3]), g), [], self.plan.contrasts
+        if "T1" in names:
+            k = names.index("T1")
+            seen = seen & deep_white(image[k], white[k])
+        for number, (channel, contrast, level) in enumerate(zip(image, names, white, strict=True)):
+            painted, inside = paint(channel, seen, contrast, g, level, 0 if number else self.plan.training.faintest)
             seen = inside if not number else seen
             out.append(painted)
         return torch.stack(out), seen.long()

@@ -157,6 +157,7 @@ class FitCrops(Optimisation):
 
     crop: tuple[int, int, int] | tuple[int, int]  # voxels (Z, Y, X), or (Y, X) of a slice
     painted: float = Field(0.0, ge=0, le=1)  # share of slices that show painted lesions in place of their own
+    faintest: float = Field(0.0, ge=0, lt=1)  # share of the strengths of painted lesions, from below, that is left out
     dice_weight: float = Field(1.0, ge=0)
     coarse_weight: float = Field(10.0, ge=0)  # of the map beside a MedSegDiff (Wu 2023)
     drop_labels: float = Field(0.1, ge=0, le=1)  # share of label maps that an imager is not told

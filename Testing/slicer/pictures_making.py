@@ -1,0 +1,125 @@
+"""Pictures of the tabs that make images: the panels, and what came out beside what went in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import makings
+import numpy as np
+import panels
+from screenshots import picture
+
+WIDTH = 480
+SLICES = 5  # of a phantom that is translated
+
+
+@picture("panel-hub-synthesise")
+def synthesise(host: Any, path: Path) -> None:
+    """Twelve hands, and the sheet of them."""
+    tab = makings.open_tab(host, "Synthesise")
+    chosen = {"model": "mednist-64", "label": "Hand", "samples": 12, "seed": 3, "preset": "balanced"}
+    for name, value in chosen.items():
+        setattr(tab.parameters, name, value)
+    panels.press(tab.widget, "applyButton")
+    host.wait(panels.finished(tab.widget), 300)
+    host.grab(tab.hub, path, width=WIDTH)
+
+
+def run(host: Any, tab: SimpleNamespace) -> None:
+    """Press Apply, and wait for a good end."""
+    panels.press(tab.widget, "applyButton")
+    host.wait(panels.finished(tab.widget), 1200)
+    if problem := panels.find(tab.widget, "problemText").text:
+        raise RuntimeError(problem)
+    host.process_events(0.2)
+
+
+@picture("translate-workspace")
+def translate(host: Any, path: Path) -> None:
+    """The T1 of a phantom as T2, beside the true one, which the panel compares it with."""
+    from host import boards
+    from host.boards import Tile
+    from host.render import slice_picture
+
+    source, truth = (_part(f"Phantom {contrast}", contrast) for contrast in ("T1", "T2"))
+    tab = makings.open_tab(host, "Translate")
+    makings.set_up(tab, model="brain-translate", inputVolume=source, target="T2", reference=truth, preset="balanced")
+    run(host, tab)
+    parameters = tab.parameters
+
+    def views(high: int) -> list[Any]:
+        view = {"aligned": True, "size": (int(0.86 * high), high)}
+        made, spread = parameters.outputVolume, parameters.outputUncertainty
+        return [
+            Tile(slice_picture(source, **view).pixels, "T1", "what came in"),
+            Tile(slice_picture(made, **view).pixels, "as T2", "mean of the samples"),
+            Tile(slice_picture(spread, **view).pixels, "Uncertainty", "where the samples differ"),
+            Tile(slice_picture(truth, **view).pixels, "T2", "the true one"),
+        ]
+
+    boards.workspace(path, lambda part: host.grab(tab.hub, part, width=WIDTH), 2, views, 50)
+
+
+def _part(name: str, contrast: str) -> Any:
+    """A few slices through the middle of a phantom."""
+    from pictures_results import window
+
+    from MedDiffusionLib.nodes import node_from_volume
+    from MedDiffusionLib.phantom import phantom
+
+    whole = phantom(contrast)
+    first = whole.shape[0] // 2
+    origin = tuple(map(float, (whole.affine @ [0, 0, first, 1])[:3]))
+    part = type(whole)(whole.array[first : first + SLICES], whole.spacing, origin, whole.direction)
+    return window(node_from_volume(part, name))
+
+
+@picture("inpaint-workspace")
+def inpaint(host: Any, path: Path) -> None:
+    """A lesion that was outlined, and healthy tissue in its place."""
+    import pictures_anomaly
+    from host import boards
+    from host.boards import Tile
+    from host.render import slice_picture
+
+    source = pictures_anomaly.load(pictures_anomaly.SLICES)
+    outlined, truth = _outlined(source)
+    tab = makings.open_tab(host, "Inpaint")
+    makings.set_up(tab, model="brain-anomaly", inputVolume=source, inputSegments=outlined, grow=1.0, samples=2)
+    makings.set_up(tab, preset="balanced")
+    run(host, tab)
+    parameters = tab.parameters
+
+    def views(high: int) -> list[Any]:
+        place = tuple(pictures_anomaly._lesion(source))
+        view = {"aligned": True, "through": place, "size": (int(0.86 * high), high)}
+        made, spread = parameters.outputVolume, parameters.outputUncertainty
+        return [
+            Tile(slice_picture(source, segmentation=outlined, **view).pixels, "Input", "the lesion in outline"),
+            Tile(slice_picture(made, **view).pixels, "Healthy", "the first answer"),
+            Tile(slice_picture(truth, **view).pixels, "Phantom without a lesion", "the true one"),
+            Tile(slice_picture(spread, **view).pixels, "Uncertainty", "where the answers differ"),
+        ]
+
+    boards.workspace(path, lambda part: host.grab(tab.hub, part, width=WIDTH), 2, views, 50)
+
+
+def _outlined(volume: Any) -> tuple[Any, Any]:
+    """The lesion of the phantom as somebody would draw it, and the same slices of the phantom without it."""
+    from meddiff.volume import resample_like
+    from MedDiffusionLib.display import show
+    from MedDiffusionLib.nodes import node_from_volume, volume_from_node
+    from MedDiffusionLib.phantom import phantom
+    from MedDiffusionLib.segmentations import segmentation_from_labels
+
+    image = volume_from_node(volume)
+    healthy = resample_like(phantom("FLAIR"), image)
+    lesion = np.abs(healthy.array - image.array) > 0.05 * image.array.max()
+    drawn = segmentation_from_labels(
+        image.with_array(lesion.astype(np.uint8)), {1: "Lesion"}, "Drawn", reference=volume
+    )
+    truth = node_from_volume(healthy, "Healthy phantom")
+    show(truth, "image", like=volume)
+    return drawn, truth
