@@ -85,7 +85,7 @@ def small(name: str, **training: Any) -> SegmentPlan:
     plan = json.loads((PLANS / f"{name}.json").read_text())
     plan["network"]["arguments"] |= {"widths": [8, 16], "groups": 4, "head_channels": 8}
     plan["training"] |= {"crop": [40, 40], "batch": 4, "steps": 20, "warmup": 5, "learning_rate": 0.01, "ema": 0.9}
-    plan["training"] |= training
+    plan["training"] |= {"painted": 0.5, "faintest": 0.0} | training
     return SegmentPlan.model_validate(plan)
 
 

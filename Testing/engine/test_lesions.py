@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from meddiff.errors import BadInput
-from meddiff.lesions import RATIOS, blur, bright_lesions, fill, paint, white_matter
+from meddiff.lesions import RATIOS, blur, bright_lesions, deep_white, fill, paint, white_matter
 
 SHAPE = (12, 96, 96)
 
@@ -40,6 +40,29 @@ def test_a_painted_lesion_has_the_contrast_of_lesions_and_nothing_else_changes(c
         far = ~torch.tensor(disc(30, 30, 10.0)[6:7])
         assert out[far].equal(image[far])
         assert out.equal(paint(image, mask, contrast, torch.Generator().manual_seed(seed), 600.0)[0])
+
+
+def test_the_faintest_lesions_can_be_left_out() -> None:
+    image, mask, core = (
+        torch.tensor(brain()[6:7]),
+        torch.tensor(disc(30, 30)[6:7]),
+        torch.tensor(disc(30, 30, 2.0)[6:7]),
+    )
+    low, high = RATIOS["FLAIR"]
+
+    def strengths(faintest: float) -> list[float]:
+        drawn = (paint(image, mask, "FLAIR", torch.Generator().manual_seed(k), 600.0, faintest) for k in range(24))
+        return [float((out[core] / image[core]).mean()) for out, _ in drawn]
+
+    assert min(strengths(0.0)) < low + 0.1 * (high - low) < low + 0.5 * (high - low) < min(strengths(0.6)) * 1.05
+
+
+def test_deep_white_matter_is_what_t1_shows_bright() -> None:
+    t1 = torch.full((1, 40, 40), 800.0)
+    t1[:, :, 20:] = 560.0  # grey matter
+    t1[:, 30:] = 0.0
+    found = deep_white(t1, 800.0)
+    assert found[0, 4:26, :18].all() and not found[0, :, 22:].any() and not found[0, 32:].any()
 
 
 def test_only_white_matter_takes_a_lesion() -> None:
