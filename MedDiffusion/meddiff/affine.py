@@ -45,7 +45,7 @@ class Affine:
 def fit_affine(
     moving: Tensor,
     fixed: Tensor,
-    steps: int = 80,
+    steps: int = 40,
     step: int = 2,
     *,
     start: Affine | None = None,

@@ -21,7 +21,7 @@ from .volume import Volume
 from .warp import identity, warp
 
 ALIGN = ("auto", "affine", "rigid", "centres", "none")
-ENOUGH = 60_000  # cubes of voxels at the finest level of the fit: a third of a second
+ENOUGH = 60_000  # cubes of voxels at the finest level of the fit: with more it takes longer, and is not better
 COARSEST = 12  # cubes along the shortest axis, below which there is nothing to see
 APART = 0.05  # of the fixed image that lies in the moving one: less is no overlap
 SIZES = (0.3, 3.0)  # how much smaller or larger anatomy may be

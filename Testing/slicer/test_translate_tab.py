@@ -180,6 +180,11 @@ def test_what_cannot_be_translated_is_said_and_apply_is_grey(tab: Any, values: d
     assert sentence in panels.tooltip(tab)
 
 
+def test_one_volume_is_not_two_contrasts(tab: Any) -> None:
+    makings.set_up(tab, inputVolume2=tab.volume, contrast2="T2")
+    assert "chosen twice" in panels.tooltip(tab)
+
+
 def test_only_as_many_volumes_as_the_model_can_take(tab: Any) -> None:
     """Of three contrasts one is made: the third volume has no row, and what a script left there does not count."""
     hidden = {name: find(tab.widget, name).parentWidget().isHidden() for name in ("inputVolume2", "inputVolume3")}

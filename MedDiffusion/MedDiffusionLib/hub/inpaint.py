@@ -17,10 +17,11 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 from meddiff.volume import write
 
 from .. import catalogue, choices, words
+from ..cards import ModelInfo
 from ..choices import call_arguments
-from ..logic import DiffusionLogic
 from ..roles import CommonParameters, InputRole, OutputRole
-from . import inpainting, painting
+from . import inpainting
+from .painting import PaintingLogic
 
 Labels = vtkMRMLLabelMapVolumeNode | vtkMRMLSegmentationNode
 
@@ -51,7 +52,7 @@ class MedDiffusionInpaintParameterNode(CommonParameters):
     outputUncertainty: vtkMRMLScalarVolumeNode
 
 
-class MedDiffusionInpaintLogic(DiffusionLogic):
+class MedDiffusionInpaintLogic(PaintingLogic):
     """Inpainting without a window."""
 
     TASK = "inpaint"
@@ -144,15 +145,9 @@ class MedDiffusionInpaintLogic(DiffusionLogic):
         """The options of the job."""
         return super().options(arguments) | {name: arguments[name] for name in ("put", "contrast", "grow")}
 
-    def missingInputs(self, arguments: Mapping[str, Any]) -> list[str]:
-        """What is to be drawn and said, and a volume in which nothing can be seen."""
-        model = self.model(arguments["model"])
-        found = super().missingInputs(arguments) + inpainting.problems(arguments, model)
-        return found or painting.unfit(model, self._grid(arguments))
-
-    def warning(self, arguments: Mapping[str, Any]) -> str | None:
-        """Why the result may be of little use, or what will be done to the volume."""
-        return painting.warning(self.model(arguments["model"]), self._grid(arguments), self.source(arguments))
+    def problems(self, arguments: Mapping[str, Any], model: ModelInfo | None) -> list[str]:
+        """What is not told yet, or cannot be."""
+        return inpainting.problems(arguments, model)
 
     def cost(self, arguments: Mapping[str, Any]) -> catalogue.Cost | None:
         """Time and memory that the job will take: the network sees what was drawn and what is around it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from meddiff.volume import Volume
 
 from .. import choices, segmenting, suitability
 from ..cards import ModelInfo
+from ..logic import DiffusionLogic
 
 
 def guess(name: str, contrasts: Collection[str]) -> str:
@@ -24,20 +25,31 @@ def guess(name: str, contrasts: Collection[str]) -> str:
     return ""
 
 
-def unfit(model: ModelInfo | None, grid: Volume | None) -> list[str]:
-    """Why nothing can be seen in a volume; a sentence, or none."""
-    small = "" if model is None or grid is None else segmenting.too_small(model, grid)
-    return [small] if small else []
+class PaintingLogic(DiffusionLogic):
+    """A task that changes a volume."""
 
+    def problems(self, arguments: Mapping[str, Any], model: ModelInfo | None) -> list[str]:
+        """What of a task's own is not told yet, or cannot be; a sentence each."""
+        raise NotImplementedError
 
-def warning(model: ModelInfo | None, grid: Volume | None, node: Any) -> str | None:
-    """Why the result may be of little use, or what will be done to the volume; None where nothing is known."""
-    if model is None or grid is None:
-        return None
-    found = segmenting.warning(model, grid, choices.some_values(node))
-    bare = model.anatomy == "brain" and model.modality == "MR"
-    head = suitability.head_warning() if bare and suitability.has_skull(node, "axial") else None
-    return "; ".join(filter(None, (found, head))) or None
+    def missingInputs(self, arguments: Mapping[str, Any]) -> list[str]:
+        """What is to be chosen and said, and a volume in which nothing can be seen."""
+        model = self.model(arguments["model"])
+        if found := super().missingInputs(arguments) + self.problems(arguments, model):
+            return found
+        grid = self._grid(arguments)
+        small = "" if model is None or grid is None else segmenting.too_small(model, grid)
+        return [small] if small else []
+
+    def warning(self, arguments: Mapping[str, Any]) -> str | None:
+        """Why the result may be of little use, or what will be done to the volume; None where nothing is known."""
+        model, grid, node = self.model(arguments["model"]), self._grid(arguments), self.source(arguments)
+        if model is None or grid is None:
+            return None
+        found = segmenting.warning(model, grid, choices.some_values(node))
+        bare = model.anatomy == "brain" and model.modality == "MR"
+        head = suitability.head_warning() if bare and suitability.has_skull(node, "axial") else None
+        return "; ".join(filter(None, (found, head))) or None
 
 
 def seen(model: ModelInfo, grid: Volume) -> tuple[int, ...]:

@@ -9,10 +9,11 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 from .. import catalogue, choices, words
+from ..cards import ModelInfo
 from ..choices import call_arguments
-from ..logic import DiffusionLogic
 from ..roles import CommonParameters, InputRole, OutputRole
 from . import painting, translating
+from .painting import PaintingLogic
 from .translating import CHANNELS, CONTRASTS
 
 
@@ -42,7 +43,7 @@ class MedDiffusionTranslateParameterNode(CommonParameters):
     outputFigures: vtkMRMLTableNode
 
 
-class MedDiffusionTranslateLogic(DiffusionLogic):
+class MedDiffusionTranslateLogic(PaintingLogic):
     """Translation without a window."""
 
     TASK = "translate"
@@ -153,15 +154,9 @@ class MedDiffusionTranslateLogic(DiffusionLogic):
         """The options of the job."""
         return super().options(arguments) | {name: arguments[name] for name in ("target", *CONTRASTS)}
 
-    def missingInputs(self, arguments: Mapping[str, Any]) -> list[str]:
-        """What is to be chosen and said, and a volume in which nothing can be seen."""
-        model = self.model(arguments["model"])
-        found = super().missingInputs(arguments) + translating.problems(arguments, model)
-        return found or painting.unfit(model, self._grid(arguments))
-
-    def warning(self, arguments: Mapping[str, Any]) -> str | None:
-        """Why the result may be of little use, or what will be done to the volume."""
-        return painting.warning(self.model(arguments["model"]), self._grid(arguments), self.source(arguments))
+    def problems(self, arguments: Mapping[str, Any], model: ModelInfo | None) -> list[str]:
+        """What is not told yet, or cannot be."""
+        return translating.problems(arguments, model)
 
     def cost(self, arguments: Mapping[str, Any]) -> catalogue.Cost | None:
         """Time and memory that the job will take, on the grid that the network sees."""

@@ -63,6 +63,9 @@ def problems(arguments: Mapping[str, Any], model: ModelInfo | None) -> list[str]
         names += [name] if name is not None else []
     if arguments[CHANNELS[2]] is not None and arguments[CHANNELS[1]] is None:
         found.append(_("Choose “Volume 2” before “Volume 3”."))
+    nodes = [arguments[channel] for channel in CHANNELS if arguments[channel] is not None]
+    if len({node.GetID() for node in nodes}) < len(nodes):
+        found.append(_("The same volume was chosen twice; each contrast is a volume of its own."))
     target = arguments["target"]
     if target is None:
         found.append(_("Choose the contrast that is wanted."))
