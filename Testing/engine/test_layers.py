@@ -78,6 +78,7 @@ LAYERS = [
         "bench_anomaly",
         "bench_segment",
         "bench_synthesise",
+        "bench_asked",
         "bench_translate",
         "bench_inpaint",
         "bench_vessels",

@@ -206,11 +206,13 @@ def synthesise(
     output: Json = None,
 ) -> None:
     """Synthesis of six classes: whether a classifier knows them and can learn from them, how varied they are, and how
-    near to what was learnt from."""
-    from .. import bench_synthesise
+    near to what was learnt from. Of label maps, or heights of slices: whether they are in the image."""
+    from .. import bench_asked, bench_synthesise
     from ..models import load
 
-    _measure("synthesise", bench_synthesise, data, load(model, device), output, quick=quick)
+    loaded = load(model, device)
+    asked = loaded.card.segments or loaded.card.covariates
+    _measure("synthesise", bench_asked if asked else bench_synthesise, data, loaded, output, quick=quick)
 
 
 @app.command()

@@ -1,0 +1,181 @@
+"""Synthesis of what was asked for, measured: is the label map in the image, and is the slice as high up as was said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .anomaly_cases import PERSONS, person
+from .bench import Row, Say, bar
+from .bench_segment import Known, crops
+from .errors import BadInput
+from .metrics import dice, spearman
+from .models import Model, load
+from .noises import seed_of
+from .registry import find_recipe
+from .sampling import drain
+from .segmentation import segment
+from .synthesis import synthesise
+from .volume import Volume, canonical, resample_like
+
+JUDGE = "hippocampus-unet"  # a network that has learnt from real images where the segments are
+HEIGHT = "height"  # the covariate that can be seen in an image: 0 in the lowest slice of a brain, 1 in the highest
+HEIGHTS = tuple(k / 20 for k in range(2, 19))
+QUICK = 4  # crops, or every so many heights, of a quick run
+COLUMNS = {"images": "{:.0f}", "calls": "{:.0f}", "dice": "{:.4f}", "dice_1": "{:.4f}", "dice_2": "{:.4f}"}
+COLUMNS |= {"likeness": "{:.3f}", "contrast": "{:.3f}", "off": "{:.3f}", "rank": "{:.3f}", "seconds": "{:.2f}"}
+Slices = Mapping[
+    str, tuple[NDArray[np.float32], NDArray[np.float32]]
+]  # of each contrast: rows of images, their heights
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way to make images, how it is named in the table, and whether it is told what is asked for."""
+
+    recipe: str
+    preset: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    told: bool = True
+
+
+ENTRIES = (
+    Entry("synthesise", "balanced"),
+    Entry("synthesise", "fast"),
+    Entry("guided-synthesis", "balanced, guidance 2", {"guidance": 2.0}),
+    Entry("synthesise", "balanced, untold", told=False),
+)
+
+
+def compare(data: Path, model: Model, *, quick: bool, say: Say) -> Iterator[Row]:
+    """Rows for models that are told a label map, or a height; raises BadInput for others."""
+    if model.card.segments:
+        yield from _shapes(crops(data)[: QUICK if quick else None], model, say)
+    elif HEIGHT in model.card.covariates:
+        yield from _heights(data, model, HEIGHTS[::QUICK] if quick else HEIGHTS, say)
+    else:
+        raise BadInput(f"{model.card.id} is told neither label maps nor a height; choose another model")
+
+
+# ---------------------------------------------------------------- label maps
+
+
+def _shapes(known: Sequence[Known], model: Model, say: Say) -> Iterator[Row]:
+    """What the judge finds in the real images of the label maps, and in those that were made of them."""
+    judge, case = load(JUDGE, str(model.device)), f"{len(known)} label maps, test split"
+    yield {"recipe": "real images", "preset": "", "case": case, "images": len(known)} | _found(known, judge)
+    for entry in ENTRIES:
+        began, made = time.perf_counter(), []
+        for k, each in enumerate(known):
+            grid = canonical(each.truth)[0]
+            size = dict(zip(("size_z", "size_y", "size_x"), grid.shape, strict=True))
+            image = _made(model, entry, k, **({"labels": each.truth} if entry.told else size))
+            made.append(Known(resample_like(grid.with_array(image.array), each.truth), each.truth))
+        seconds = (time.perf_counter() - began) / len(known)
+        row = (
+            _about(entry, case, len(known))
+            | {"seconds": seconds}
+            | _found(made, judge)
+            | {"likeness": _likeness(made, known)}
+        )
+        say(f"{entry.recipe}, {entry.preset}: Dice {row['dice']:.3f}, {seconds:.1f} s an image")
+        yield row
+
+
+def _made(model: Model, entry: Entry, number: int, **asked: Any) -> Volume:
+    """One image, and the same for all ways to make it."""
+    preset = entry.preset.split(",")[0]
+    about: dict[str, Any] = {"method": entry.recipe, "preset": preset, "parameters": entry.parameters}
+    return drain(synthesise(model, samples=1, seed=seed_of(0, number) % 2**31, **about, **asked)).images[0]
+
+
+def _found(known: Sequence[Known], judge: Model) -> Row:
+    """The overlap of what the judge finds in images with what was asked for."""
+    each = []
+    for image, truth, *_ in known:
+        labels = drain(segment(image, judge, method="unet", samples=1)).labels.array
+        each.append([dice(truth.array == k, labels == k) for k in range(1, len(judge.card.segments) + 1)])
+    columns = [fmean(column) for column in zip(*each, strict=True)]
+    return {"dice": fmean(columns)} | {f"dice_{k}": value for k, value in enumerate(columns, start=1)}
+
+
+def _likeness(made: Sequence[Known], known: Sequence[Known]) -> float:
+    """The mean correlation of images with the real ones of their label maps, which they need not be like."""
+    pairs = zip((m.image.array for m in made), (k.image.array for k in known), strict=True)
+    return fmean(float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in pairs)
+
+
+# ---------------------------------------------------------------- heights
+
+
+def _heights(data: Path, model: Model, heights: Sequence[float], say: Say) -> Iterator[Row]:
+    """How high up, and in which contrast, the slice of the test person is that comes nearest to what was made."""
+    names = model.card.labels.names if model.card.labels else ()
+    real = {name: _slices(person(data, name, "test")) for name in names}
+    case = f"{len(heights)} heights of {len(names)} contrasts, against {Path(PERSONS['test']).name}"
+    for entry in ENTRIES:
+        began, rows = time.perf_counter(), []
+        for k, (name, height) in enumerate((name, height) for name in names for height in heights):
+            told = {"label": name, "covariates": {HEIGHT: height}} if entry.told else {}
+            rows.append((name, height, *_nearest(_made(model, entry, k, **told).array[0], real)))
+        seconds, off = (time.perf_counter() - began) / len(rows), [abs(row[1] - row[3]) for row in rows]
+        row = _about(entry, case, len(rows)) | {"seconds": seconds, "off": fmean(off)}
+        row |= {"contrast": fmean(row[0] == row[2] for row in rows), "likeness": fmean(row[4] for row in rows)}
+        row["rank"] = spearman(np.array([row[1] for row in rows]), np.array([row[3] for row in rows]))
+        say(f"{entry.recipe}, {entry.preset}: {row['contrast']:.0%} in the right contrast, off by {row['off']:.3f}")
+        yield row
+
+
+def _slices(volume: Volume) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The slices of a person that show a brain, each as a row of mean 0 and length 1, and their heights."""
+    stack = canonical(volume)[0].array.astype(np.float32)
+    body = np.flatnonzero((stack > 0.05 * np.percentile(stack, 99.9)).mean((1, 2)) > 0.01)
+    heights = (body - body[0]) / max(body[-1] - body[0], 1)
+    return np.stack([_unit(stack[k]) for k in body]), heights.astype(np.float32)
+
+
+def _unit(image: NDArray[Any]) -> NDArray[np.float32]:
+    flat = image.astype(np.float32).ravel() - image.mean(dtype=np.float32)
+    return flat / max(float(np.linalg.norm(flat)), 1e-6)
+
+
+def _nearest(image: NDArray[Any], real: Slices) -> tuple[str, float, float]:
+    """Contrast, height and correlation of the slice that is most like an image of the same size."""
+    size = next(iter(real.values()))[0].shape[1]
+    if image.size != size:
+        raise BadInput(f"an image of {image.size} voxels was made, and the slices have {size}; expected as many")
+    found = []
+    for name, (rows, heights) in real.items():
+        alike = rows @ _unit(image)
+        best = int(alike.argmax())
+        found.append((name, float(heights[best]), float(alike[best])))
+    return max(found, key=lambda each: each[2])
+
+
+def _about(entry: Entry, case: str, count: int) -> Row:
+    recipe = find_recipe(entry.recipe)
+    calls = recipe.calls(recipe.settings(entry.parameters, "fast" if entry.preset == "fast" else "balanced"))
+    return {"recipe": entry.recipe, "preset": entry.preset, "case": case, "images": count, "samples": 1, "calls": calls}
+
+
+def bars(rows: list[Row]) -> list[Row]:
+    """Nothing was promised but that what is asked for is in the image, as well as a judge can tell."""
+    told = next((row for row in rows if (row["recipe"], row["preset"]) == ("synthesise", "balanced")), None)
+    real = next((row for row in rows if row["recipe"] == "real images"), None)
+    if told is None:
+        return []
+    if real is not None:
+        share = told["dice"] / real["dice"]
+        return [bar("overlap of what was asked for, relative to real images", share, ">= 0.9", share >= 0.9)]
+    contrast, rank = told["contrast"], told["rank"]
+    return [
+        bar("images in the contrast that was asked for", contrast, ">= 0.9", contrast >= 0.9),
+        bar("rank correlation of asked and found heights", rank, ">= 0.9", rank >= 0.9),
+    ]
