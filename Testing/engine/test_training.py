@@ -160,6 +160,14 @@ def test_to_restore_is_to_say_what_was_there_without_the_lesions(data: Path) -> 
     assert ill.targets.equal(ill.images)
 
 
+def test_noisy_levels_can_be_learnt_from_more_often(data: Path) -> None:
+    """The levels are u^(1/3) of all of them: a share x^3 lies below x."""
+    learnt = PriorLesson(SliceCache(cached(plan(training={"emphasis": 3.0, "crop": [32, 32]}), data)))
+    _, times, _ = learnt.noised(learnt.cache.batch(0, 256), 0)
+    for below in (30, 60, 90):
+        assert float((times < below).float().mean()) == pytest.approx((below / 100) ** 3, abs=0.02)
+
+
 def test_the_network_is_told_contrast_and_state(data: Path) -> None:
     cache = SliceCache(cached(plan(**states(training={"drop_label": 0.2, "drop_state": 0.3})), data))
     batches = [cache.batch(k, 64) for k in range(10)]

@@ -70,6 +70,7 @@ class Fit(Optimisation):
     drop_state: float = 0.25
     drop_covariates: float = Field(0.1, ge=0, le=1)
     lesion_weight: float = Field(1.0, ge=1)
+    emphasis: float = Field(1.0, gt=0)  # above 1, more of the noisy levels, at which large shapes are decided
     augment: Augment = Augment()
 
 
