@@ -208,5 +208,14 @@ def test_an_empty_segmentation_is_no_hole(tab: Any) -> None:
     assert "draw one" in panels.find(tab.widget, "problemText").text and panels.scene_text() == before
 
 
+def test_a_segment_that_was_removed_is_not_all_of_them(tab: Any) -> None:
+    segmentation = tab.drawn.GetSegmentation()
+    cyst = segmentation.GetSegmentIdBySegmentName("cyst")
+    makings.set_up(tab, segment=cyst)
+    segmentation.RemoveSegment(cyst)
+    tab.widget.refresh()
+    assert f"There is no segment “{cyst}”" in panels.tooltip(tab)
+
+
 def test_cancel_leaves_the_scene_as_it_was(tab: Any) -> None:
     panels.cancel(tab)

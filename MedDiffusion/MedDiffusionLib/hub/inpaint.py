@@ -138,8 +138,7 @@ class MedDiffusionInpaintLogic(PaintingLogic):
         """The arguments of `process` that the panel's parameters stand for: what it does not show is not among them."""
         found = super().arguments(parameterNode)
         found |= {"put": parameterNode.put, "contrast": parameterNode.contrast or None, "grow": parameterNode.grow}
-        known = {segment for _name, segment in inpainting.segments(found["inputSegments"])}
-        return found | {"segment": parameterNode.segment if parameterNode.segment in known else ""}
+        return found | {"segment": parameterNode.segment if inpainting.segments(found["inputSegments"]) else ""}
 
     def options(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The options of the job."""

@@ -55,7 +55,9 @@ class InpaintPanel(PaintingPanel):
         known, there = inpainting.puts(model), inpainting.segments(parameters.inputSegments)
         other = [] if parameters.put in {put for _words, put in known} else [(parameters.put, parameters.put)]
         fill(self.ui.inputs["put"], [*known, *other])
-        fill(self.ui.inputs["segment"], [(_("All that is drawn"), ""), *there])
+        gone = parameters.segment and parameters.segment not in {segment for _name, segment in there}
+        lost = [(_("{name} (not available)").format(name=parameters.segment), parameters.segment)] if gone else []
+        fill(self.ui.inputs["segment"], [(_("All that is drawn"), ""), *there, *lost])
 
     def onEdited(self, parameter: str) -> None:
         """The name of a volume tells what it shows, or nobody does; another model may know less."""
@@ -82,7 +84,8 @@ class InpaintPanel(PaintingPanel):
         model, recipe = self.logic.chosen(arguments)
         rows, several = self.ui.inputs, parameters.samples > 1
         sections.showRow(self.form, rows["contrast"], model is not None and bool(model.labels))
-        sections.showRow(self.form, rows["segment"], len(inpainting.segments(parameters.inputSegments)) > 1)
+        many = len(inpainting.segments(parameters.inputSegments)) > 1
+        sections.showRow(self.form, rows["segment"], many or bool(arguments["segment"]))
         self.guidance.show(recipe, arguments["preset"], arguments["parameters"])
         outputs = self.ui.outputs["image"].parentWidget().layout()
         for name in ("sequence", "uncertainty"):
