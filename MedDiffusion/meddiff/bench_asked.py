@@ -162,7 +162,8 @@ def _nearest(image: NDArray[Any], real: Slices) -> tuple[str, float, float]:
 def _about(entry: Entry, case: str, count: int) -> Row:
     recipe = find_recipe(entry.recipe)
     calls = recipe.calls(recipe.settings(entry.parameters, "fast" if entry.preset == "fast" else "balanced"))
-    return {"recipe": entry.recipe, "preset": entry.preset, "case": case, "images": count, "samples": 1, "calls": calls}
+    about: Row = {"recipe": entry.recipe, "preset": entry.preset, "case": case}
+    return about | {"images": count, "samples": count, "calls": calls}
 
 
 def bars(rows: list[Row]) -> list[Row]:

@@ -72,7 +72,7 @@ def read_quality(report: Path, folder: Path) -> list[Quality]:
     return [
         Quality(dataset=f"test split, {row['case']}", metric=f"{name} of {_method(row)}", value=row[name], **about)
         for row in rows
-        for name in ("psnr", "ssim", "auprc", "dice", "called")
+        for name in ("psnr", "ssim", "auprc", "dice", "called", "contrast", "rank")
         if name in row
     ]
 
@@ -83,7 +83,8 @@ def _tells(row: dict[str, Any]) -> bool:
 
 
 def _method(row: dict[str, Any]) -> str:
-    return f"{row['recipe']}, {row['preset']}" if "auprc" in row or "pairs" in row else row["recipe"]
+    several = {"auprc", "pairs", "likeness"} & {*row}  # then a method has a row for each of its presets
+    return f"{row['recipe']}, {row['preset']}" if several else row["recipe"]
 
 
 def write_quality(folder: Path, rows: Sequence[Quality]) -> ModelFolder:

@@ -78,6 +78,8 @@ def test_what_was_drawn_is_painted_and_nothing_else(tab: Any, tiny: Path) -> Non
     assert np.allclose(voxels(made), truth.array, rtol=1e-4, atol=1e-2)
     assert made.GetTransformNodeID() == transform.GetID() and made.GetName() == "Anna T1 healthy"
     assert np.abs(mrml.corners(made) - mrml.corners(tab.volume)).max() < 1e-6
+    display = tab.drawn.GetDisplayNode()  # of the drawing the outline alone is left, so that the result can be seen
+    assert display.GetVisibility2DOutline() and not display.GetVisibility2DFill()
 
 
 def test_one_segment_of_several(tab: Any, tiny: Path) -> None:
@@ -169,12 +171,6 @@ def test_the_console_and_the_command_line_give_the_same_voxels(tab: Any, tiny: P
     makings.run_as_command(tab, tiny, tmp_path)
     (file,) = tmp_path.rglob("inpainted.nrrd")
     assert np.array_equal(read(file).array, made)
-
-
-def test_only_the_outline_is_left_and_the_views_go_there(tab: Any) -> None:
-    makings.apply(tab)
-    display = tab.drawn.GetDisplayNode()
-    assert display.GetVisibility2DOutline() and not display.GetVisibility2DFill()
 
 
 @pytest.mark.parametrize(
