@@ -104,7 +104,10 @@ def labels_of(node: Any, names: Sequence[str] = ()) -> Volume:
     if not node.GetSegmentation().ContainsRepresentation(LABELMAP):
         raise BadInput(f"{title(node)} is made of surfaces; export it to a label map first (Segmentations)")
     image, extent = slicer.vtkOrientedImageData(), slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
-    if not node.GenerateMergedLabelmapForAllSegments(image, extent, None, chosen) or image.IsEmpty():
+    ids = vtk.vtkStringArray()
+    for one in chosen:
+        ids.InsertNextValue(one)
+    if not node.GenerateMergedLabelmapForAllSegments(image, extent, None, ids) or image.IsEmpty():
         raise BadInput(f"{title(node)} is empty; draw what is to be shown, or choose another")
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)

@@ -27,6 +27,44 @@ def synthesise(host: Any, path: Path) -> None:
     host.grab(tab.hub, path, width=WIDTH)
 
 
+@picture("shapes-workspace")
+def shapes(host: Any, path: Path) -> None:
+    """Two images of one label map in 3D: that of the phantom of Sample Data."""
+    from host import boards
+    from host.boards import Tile
+    from host.render import slice_picture
+
+    from MedDiffusionLib.hippocampus import NAMES, hippocampus_labels
+    from MedDiffusionLib.segmentations import segmentation_from_labels
+    from MedDiffusionLib.sequences import volumes_from_sequence
+
+    drawn = segmentation_from_labels(hippocampus_labels(), dict(enumerate(NAMES, start=1)), "Drawn hippocampus")
+    tab = makings.open_tab(host, "Synthesise")
+    makings.set_up(tab, model="hippocampus-3d", inputLabels=drawn, samples=2, preset="balanced", seed=3)
+    run(host, tab)
+    images = [_shown(volume, k) for k, volume in enumerate(volumes_from_sequence(tab.parameters.outputSequence))]
+
+    def views(high: int) -> list[Any]:
+        made = []
+        for image, caption in zip(images, ("First image", "Second image"), strict=True):
+            for plane in ("Coronal", "Sagittal"):
+                view = {"aligned": True, "through": (2.0, 0.0, -5.0), "size": (high, high), "orientation": plane}
+                shown = slice_picture(image, segmentation=drawn, fill=0.0, **view)
+                made.append(Tile(shown.pixels, f"{caption}, {plane.lower()}", "what was drawn in outline"))
+        return made
+
+    boards.workspace(path, lambda part: host.grab(tab.hub, part, width=WIDTH), 2, views, 50)
+
+
+def _shown(volume: Any, number: int) -> Any:
+    """A node in grey levels that suit it."""
+    from pictures_results import window
+
+    from MedDiffusionLib.nodes import node_from_volume
+
+    return window(node_from_volume(volume, f"Image {number}"))
+
+
 def run(host: Any, tab: SimpleNamespace) -> None:
     """Press Apply, and wait for a good end."""
     panels.press(tab.widget, "applyButton")

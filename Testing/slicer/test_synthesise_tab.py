@@ -103,6 +103,30 @@ def test_the_image_of_a_label_map_lies_where_that_does(tab: Any) -> None:
     assert sorted(made.GetImageData().GetDimensions()) == sorted(labels.GetImageData().GetDimensions())
 
 
+def test_a_segmentation_is_as_good_as_a_label_map(tab: Any) -> None:
+    """Its segments go by their names, in whatever order they were drawn; others are left out."""
+    import mrml
+
+    from meddiff.volume import IDENTITY, Volume
+    from MedDiffusionLib.nodes import node_from_volume
+    from MedDiffusionLib.segmentations import segmentation_from_labels
+
+    array = np.zeros((9, 13, 17), np.uint8)
+    array[2:6, 3:9, 4:10], array[2:6, 9:12, 4:10], array[7, 1:3, 1:3] = 1, 2, 3
+    grid = Volume(array, (1.0, 1.0, 1.0), (5.0, -8.0, 13.0), IDENTITY)
+    anterior, posterior = makings.SEGMENTS
+    drawn = segmentation_from_labels(grid, {1: posterior, 2: anterior, 3: "cyst"}, "drawn")
+    numbers = np.array([0, 2, 1, 0], np.uint8)
+    labels = node_from_volume(grid.with_array(numbers[array]), "labels", kind="labelmap")
+    made = []
+    for node in (labels, drawn):
+        makings.set_up(tab, model="tiny-shapes", inputLabels=node, samples=1, outputVolume=None)
+        makings.apply(tab)
+        made.append(tab.parameters.outputVolume)
+    assert np.array_equal(*map(voxels, made))
+    assert np.abs(mrml.corners(made[0]) - mrml.corners(made[1])).max() < 1e-6
+
+
 def test_the_console_and_the_command_line_give_the_same_voxels(tab: Any, tiny: Path, tmp_path: Path) -> None:
     from meddiff.volume import read
 
