@@ -13,7 +13,7 @@ from .errors import BadInput
 from .similarity import lncc
 from .warp import identity, warp
 
-RATE, STIFFNESS, WINDOW = 0.015, 0.02, 5
+RATE, STIFFNESS, WINDOW = 0.03, 0.02, 5
 FEWEST = 4  # cubes along an axis
 
 
@@ -45,7 +45,7 @@ class Affine:
 def fit_affine(
     moving: Tensor,
     fixed: Tensor,
-    steps: int = 40,
+    steps: int = 50,
     step: int = 2,
     *,
     start: Affine | None = None,
@@ -67,7 +67,7 @@ def fit_affine(
     shift = torch.zeros(dims, device=aim.device, requires_grad=True)
     radius = sum(fixed.shape[2:]) / (2 * dims)  # voxels of shift for one unit of the matrix
     optimiser = torch.optim.Adam([{"params": [log], "lr": RATE}, {"params": [shift], "lr": RATE * radius}])
-    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.1, steps)
+    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, steps)
 
     def now() -> Affine:
         change = Affine(torch.matrix_exp((log - log.T) / 2 if rigid else log), shift)

@@ -23,7 +23,7 @@ from .registry import find_recipe
 from .sampling import drain
 from .segmentation import segment
 from .synthesis import synthesise
-from .volume import Volume, canonical, resample_like
+from .volume import Volume, canonical, resample, resample_like
 
 JUDGE = "hippocampus-unet"  # a network that has learnt from real images where the segments are
 HEIGHT = "height"  # the covariate that can be seen in an image: 0 in the lowest slice of a brain, 1 in the highest
@@ -118,7 +118,7 @@ def _likeness(made: Sequence[Known], known: Sequence[Known]) -> float:
 def _heights(data: Path, model: Model, heights: Sequence[float], say: Say) -> Iterator[Row]:
     """How high up, and in which contrast, the slice of the test person is that comes nearest to what was made."""
     names = model.card.labels.names if model.card.labels else ()
-    real = {name: _slices(person(data, name, "test")) for name in names}
+    real = {name: _slices(_brought(person(data, name, "test"), model)) for name in names}
     case = f"{len(heights)} heights of {len(names)} contrasts, against {Path(PERSONS['test']).name}"
     for entry in ENTRIES:
         began, rows = time.perf_counter(), []
@@ -131,6 +131,12 @@ def _heights(data: Path, model: Model, heights: Sequence[float], say: Say) -> It
         row["rank"] = spearman(np.array([row[1] for row in rows]), np.array([row[3] for row in rows]))
         say(f"{entry.recipe}, {entry.preset}: {row['contrast']:.0%} in the right contrast, off by {row['off']:.3f}")
         yield row
+
+
+def _brought(volume: Volume, model: Model) -> Volume:
+    """A volume at the voxel size of the model, within its slices."""
+    spacing = (*model.card.spacing_mm[:2], volume.spacing[2])
+    return volume if np.allclose(volume.spacing, spacing, rtol=0.01) else resample(volume, spacing)
 
 
 def _slices(volume: Volume) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

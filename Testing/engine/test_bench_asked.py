@@ -22,7 +22,7 @@ TILTED = (-1.0, 0, 0, 0, 0.96, 0.28, 0, -0.28, 0.96)  # a header that runs the o
 
 def model(**card: Any) -> Any:
     """As much of a model as the benchmark looks at."""
-    about = {"id": "toy", "segments": (), "covariates": {}, "labels": None}
+    about = {"id": "toy", "segments": (), "covariates": {}, "labels": None, "spacing_mm": (1.0, 1.0)}
     return SimpleNamespace(card=SimpleNamespace(**{**about, **card}), device="cpu")
 
 

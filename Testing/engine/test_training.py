@@ -160,12 +160,24 @@ def test_to_restore_is_to_say_what_was_there_without_the_lesions(data: Path) -> 
     assert ill.targets.equal(ill.images)
 
 
-def test_noisy_levels_can_be_learnt_from_more_often(data: Path) -> None:
-    """The levels are u^(1/3) of all of them: a share x^3 lies below x."""
-    learnt = PriorLesson(SliceCache(cached(plan(training={"emphasis": 3.0, "crop": [32, 32]}), data)))
-    _, times, _ = learnt.noised(learnt.cache.batch(0, 256), 0)
-    for below in (30, 60, 90):
-        assert float((times < below).float().mean()) == pytest.approx((below / 100) ** 3, abs=0.02)
+def test_images_can_be_brought_to_the_voxel_size_of_the_plan(data: Path) -> None:
+    """Half as many voxels along each axis of a slice, as bright; without being asked to, it refuses."""
+    coarse: dict[str, Any] = {"spacing_mm": [2, 2], "shapes": "", "training": {"crop": [16, 16]}}
+    still = {"flip": 0.0, "affine": 0.0, "gamma": 0.0, "gain": 0.0}
+    small = SliceCache(
+        cached(plan(**{**coarse, "training": {"crop": [24, 24], "augment": still}}, resample=True), data)
+    )
+    large = SliceCache(cached(plan(training={"crop": [48, 48], "augment": still}), data))
+    one, two = (each.batch(0, 16).images for each in (small, large))
+    assert one.shape[2:] == (24, 24) and two.shape[2:] == (48, 48)
+    assert float(one[..., 10:14, 10:14].mean()) == pytest.approx(float(two[..., 20:28, 20:28].mean()), rel=0.03)
+    assert float((one > 0.5).float().mean()) == pytest.approx(
+        float((two > 0.5).float().mean()), abs=0.03
+    )  # whole heads
+    with pytest.raises(BadInput, match="in-plane spacing"):
+        cached(plan(**coarse), data)
+    with pytest.raises(ValueError, match="leave out resample, or shapes"):
+        plan(resample=True)
 
 
 def test_the_network_is_told_contrast_and_state(data: Path) -> None:

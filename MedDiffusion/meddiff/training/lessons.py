@@ -98,7 +98,7 @@ class Slices(Planned):
         # what takes lesions away needs some noise: of a clean image the network may change nothing (eq. of v and eps)
         lowest = self.schedule.fraction(RESTORING)
         start = torch.tensor([lowest if state == RESTORED else 0.0 for state in batch.states])
-        uniform = start + (1 - start) * batch.uniform ** (1 / self.plan.training.emphasis)
+        uniform = start + (1 - start) * batch.uniform
         index = (uniform * len(levels)).long().clamp_max(len(levels) - 1).tolist()
         pairs = []
         for image, x0, eps, i in zip(batch.images, batch.targets, self.noise(batch, step), index, strict=True):

@@ -70,7 +70,6 @@ class Fit(Optimisation):
     drop_state: float = 0.25
     drop_covariates: float = Field(0.1, ge=0, le=1)
     lesion_weight: float = Field(1.0, ge=1)
-    emphasis: float = Field(1.0, gt=0)  # above 1, more of the noisy levels, at which large shapes are decided
     augment: Augment = Augment()
 
 
@@ -106,12 +105,15 @@ class Plan(Course):
     minimum_foreground: float = 0.05
     images: tuple[Source, ...]
     shapes: str = ""  # label maps whose lesions are painted on healthy slices
+    resample: bool = False  # images of another voxel size are brought to that of the plan, not refused
     training: Fit
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
         if self.labels and (self.labels[-1] != "null" or not {image.label for image in self.images} <= {*self.labels}):
             raise ValueError("labels must end in null and hold the label of every image")
+        if self.resample and self.shapes:
+            raise ValueError("lesions are painted on images as they come: leave out resample, or shapes")
         if self.states and not self.shapes:
             raise ValueError("states need the shapes of lesions")
         self._check_covariates()

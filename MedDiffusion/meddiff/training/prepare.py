@@ -20,7 +20,7 @@ from ..intensity import Intensity
 from ..lesions import bright_lesions, fill, white_matter
 from ..splits import files_of
 from ..tiling import slices
-from ..volume import canonical, read, require_usable
+from ..volume import canonical, read, require_usable, resample
 from .plan import HEIGHT, CasePlan, ContrastPlan, Course, Plan, SegmentPlan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
@@ -101,6 +101,8 @@ def _stacks(plan: Plan, source: Source, path: Path) -> dict[str, np.ndarray]:
     """The slices of one image, and what is known of its lesions."""
     volume, _ = canonical(read(path))
     require_usable(volume, path.name)
+    if plan.resample:
+        volume = resample(volume, (*plan.spacing_mm, volume.spacing[2]))
     if not np.allclose(volume.spacing[:2], plan.spacing_mm, rtol=0.15):
         raise BadInput(f"{path.name}: in-plane spacing {volume.spacing[:2]} mm, the plan wants {plan.spacing_mm} mm")
     scaled = Intensity.from_dict(plan.intensity).fit(volume.array).forward(volume.array)
