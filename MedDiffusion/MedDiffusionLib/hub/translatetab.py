@@ -60,9 +60,7 @@ class TranslatePanel(PaintingPanel):
             return
         for channel, contrast in zip(CHANNELS, CONTRASTS, strict=True):
             node = getattr(parameters, channel)
-            if parameter == channel:
-                setattr(parameters, contrast, painting.guess(node.GetName(), model.labels) if node else "")
-            if parameter == "model" and getattr(parameters, contrast) not in model.labels:
+            if parameter == channel or (parameter == "model" and getattr(parameters, contrast) not in model.labels):
                 setattr(parameters, contrast, painting.guess(node.GetName(), model.labels) if node else "")
         given = {getattr(parameters, contrast) for contrast in CONTRASTS} - {""}
         if parameter != "target" and given and (parameters.target in given or parameters.target not in model.labels):
