@@ -233,8 +233,7 @@ class DiffusionSegmentLogic(BatchLogic):
         grid = self._grid(arguments)
         if model is None or recipe is None or grid is None:
             return None
-        seen = tuple(count for _spacing, count in segmenting.sizes(model, grid))
-        return choices.cost(model, recipe, arguments, seen[::-1])
+        return choices.cost(model, recipe, arguments, segmenting.seen(model, grid))
 
 
 class DiffusionSegmentWidget(DiffusionWidget):

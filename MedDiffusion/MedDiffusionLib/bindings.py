@@ -5,11 +5,12 @@ By hand rather than by the parameter node's own GUI connectors, which overwrite 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,13 @@ class Bindings:
 def select(combo: Any, data: Any) -> None:
     """Choose the item with this data; where there is none, nothing is chosen."""
     combo.setCurrentIndex(combo.findData(data))
+
+
+def with_chosen(items: Sequence[tuple[str, str]], chosen: str) -> list[tuple[str, str]]:
+    """(text, data) items, and what is chosen and is not among them, which says so: nothing is replaced in silence."""
+    if not chosen or chosen in {data for _text, data in items}:
+        return [*items]
+    return [*items, (_("{name} (not available)").format(name=chosen), chosen)]
 
 
 def fill(combo: Any, items: list[tuple[str, Any]]) -> None:

@@ -157,6 +157,11 @@ def sizes(model: ModelInfo, grid: Volume) -> tuple[tuple[float, int], ...]:
     return catalogue.working(model, *along)
 
 
+def seen(model: ModelInfo, grid: Volume) -> tuple[int, ...]:
+    """Voxels (Z, Y, X) of a volume on the grid that the network sees."""
+    return tuple(count for _spacing, count in sizes(model, grid))[::-1]
+
+
 def too_small(model: ModelInfo, grid: Volume) -> str:
     """Why nothing can be seen in a volume of this size; empty where something can."""
     counts = [count for _spacing, count in sizes(model, grid)]

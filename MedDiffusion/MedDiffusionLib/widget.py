@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import catalogue, describe, install, sections, snippets
-from .bindings import fill
+from .bindings import fill, with_chosen
 from .devices import DeviceList
 from .lifecycle import ModulePanel, Panel
 from .parameters import ParameterEditors
@@ -117,8 +117,7 @@ class TaskPanel(Panel):
 
     def _fill(self, combo: Any, items: list[tuple[str, str]], chosen: str) -> None:
         """What is chosen and is not here is not replaced in silence: it stays on the list, and says so."""
-        if chosen and chosen not in {name for _title, name in items}:
-            items = [*items, (_("{name} (not available)").format(name=chosen), chosen)]
+        items = with_chosen(items, chosen)
         combo.setEnabled(bool(items))
         fill(combo, items or [(_("None installed yet"), "")])
 

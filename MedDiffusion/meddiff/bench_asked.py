@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .anomaly_cases import PERSONS, person
 from .bench import Row, Say, bar
 from .bench_segment import Known, crops
+from .domain import HEIGHT
 from .errors import BadInput
 from .metrics import dice, spearman
 from .models import Model, load
@@ -26,7 +27,6 @@ from .synthesis import synthesise
 from .volume import Volume, canonical, resample, resample_like
 
 JUDGE = "hippocampus-unet"  # a network that has learnt from real images where the segments are
-HEIGHT = "height"  # the covariate that can be seen in an image: 0 in the lowest slice of a brain, 1 in the highest
 HEIGHTS = tuple(k / 20 for k in range(2, 19))
 QUICK = 4  # crops, or every so many heights, of a quick run
 COLUMNS = {"images": "{:.0f}", "calls": "{:.0f}", "dice": "{:.4f}", "dice_1": "{:.4f}", "dice_2": "{:.4f}"}
@@ -44,6 +44,11 @@ class Entry:
     preset: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     told: bool = True
+
+    @property
+    def base(self) -> str:
+        """The preset that the parameters change."""
+        return self.preset.split(",")[0]
 
 
 ENTRIES = (
@@ -91,8 +96,7 @@ def _shapes(known: Sequence[Known], model: Model, say: Say) -> Iterator[Row]:
 
 def _made(model: Model, entry: Entry, number: int, **asked: Any) -> Volume:
     """One image, and the same for all ways to make it."""
-    preset = entry.preset.split(",")[0]
-    about: dict[str, Any] = {"method": entry.recipe, "preset": preset, "parameters": entry.parameters}
+    about: dict[str, Any] = {"method": entry.recipe, "preset": entry.base, "parameters": entry.parameters}
     return drain(synthesise(model, samples=1, seed=seed_of(0, number) % 2**31, **about, **asked)).images[0]
 
 
@@ -140,8 +144,8 @@ def _brought(volume: Volume, model: Model) -> Volume:
 
 
 def _slices(volume: Volume) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The slices of a person that show a brain, each as a row of mean 0 and length 1, and their heights."""
-    stack = canonical(volume)[0].array.astype(np.float32)
+    """The slices of a canonical volume that show a brain, each as a row of mean 0 and length 1, and their heights."""
+    stack = volume.array.astype(np.float32)
     body = np.flatnonzero((stack > 0.05 * np.percentile(stack, 99.9)).mean((1, 2)) > 0.01)
     heights = (body - body[0]) / max(body[-1] - body[0], 1)
     return np.stack([_unit(stack[k]) for k in body]), heights.astype(np.float32)
@@ -167,7 +171,7 @@ def _nearest(image: NDArray[Any], real: Slices) -> tuple[str, float, float]:
 
 def _about(entry: Entry, case: str, count: int) -> Row:
     recipe = find_recipe(entry.recipe)
-    calls = recipe.calls(recipe.settings(entry.parameters, "fast" if entry.preset == "fast" else "balanced"))
+    calls = recipe.calls(recipe.settings(entry.parameters, entry.base))
     about: Row = {"recipe": entry.recipe, "preset": entry.preset, "case": case}
     return about | {"images": count, "samples": count, "calls": calls}
 

@@ -13,6 +13,14 @@ MUCH = 2.0  # times as large as a window: the network never saw what is there
 CONTEXT, LEAST = 32, 96  # voxels around what is painted over that a network sees, and the smallest window that it gets
 FLAT = 3  # different values, of which a label map has no more and an image does
 
+HEIGHT = "height"  # the covariate that can be seen in a slice: 0 in the first one of a body, 1 in the last
+BARE = ("segment", "translate", "anomaly")  # tasks whose models of brain slices were shown no skull
+
+
+def knows_no_skull(anatomy: str, task: str, dims: int) -> bool:
+    """Whether a model was shown brains alone, without the head around them."""
+    return anatomy == "brain" and task in BARE and dims == 2
+
 
 def in_plane(values: Sequence[float], plane: str) -> tuple[float, float]:
     """Those of `values` (x, y, z), along canonical axes, that lie within a slice."""

@@ -13,13 +13,11 @@ from torch import Tensor
 
 from .brain import find_brain, shows_skull
 from .counting import some
-from .domain import FEWEST, FLAT, MUCH
+from .domain import FEWEST, FLAT, MUCH, knows_no_skull
 from .errors import BadInput, Notice
 from .intensity import Scaling
 from .models import Model
 from .volume import Restore, Volume, canonical, require_usable, resample, resample_like, same_grid
-
-BARE = ("segment", "translate", "anomaly")  # tasks whose models of the brain were shown no skull
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +176,7 @@ def _check(image: Volume, model: Model, dims: int, what: str) -> None:
         odd.append("it has strongly negative values, as CT does, and the model is for MR")
     if card.modality == "CT" and image.array.min() >= 0:
         odd.append("it has no negative values, as MR does not, and the model is for CT")
-    if card.anatomy == "brain" and card.task in BARE and dims == 2 and (image.array > 0).any():
+    if knows_no_skull(card.anatomy, card.task, dims) and (image.array > 0).any():
         odd += _not_a_bare_brain(image)
     for words in odd:
         warnings.warn(f"{what} may not be what the model expects: {words}", Notice, stacklevel=4)

@@ -22,8 +22,7 @@ def synthesise(host: Any, path: Path) -> None:
     chosen = {"model": "mednist-64", "label": "Hand", "samples": 12, "seed": 3, "preset": "balanced"}
     for name, value in chosen.items():
         setattr(tab.parameters, name, value)
-    panels.press(tab.widget, "applyButton")
-    host.wait(panels.finished(tab.widget), 300)
+    run(host, tab)
     host.grab(tab.hub, path, width=WIDTH)
 
 

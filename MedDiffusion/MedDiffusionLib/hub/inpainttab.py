@@ -7,7 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from .. import sections, views
-from ..bindings import fill
+from ..bindings import fill, with_chosen
 from ..display import show
 from . import inpainting, painting
 from .inpaint import MedDiffusionInpaintLogic
@@ -55,9 +55,7 @@ class InpaintPanel(PaintingPanel):
         known, there = inpainting.puts(model), inpainting.segments(parameters.inputSegments)
         other = [] if parameters.put in {put for _words, put in known} else [(parameters.put, parameters.put)]
         fill(self.ui.inputs["put"], [*known, *other])
-        gone = parameters.segment and parameters.segment not in {segment for _name, segment in there}
-        lost = [(_("{name} (not available)").format(name=parameters.segment), parameters.segment)] if gone else []
-        fill(self.ui.inputs["segment"], [(_("All that is drawn"), ""), *there, *lost])
+        fill(self.ui.inputs["segment"], with_chosen([(_("All that is drawn"), ""), *there], parameters.segment))
 
     def onEdited(self, parameter: str) -> None:
         """The name of a volume tells what it shows, or nobody does; another model may know less."""

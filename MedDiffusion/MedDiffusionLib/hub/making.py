@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .. import choices, sections
+from ..bindings import with_chosen
 from ..widget import TaskPanel
 
 GUIDANCE = "guidance"  # the parameter of methods that exaggerate what is asked for
@@ -109,6 +110,4 @@ class Guidance:
 
 def offered(nothing: str, known: tuple[str, ...], chosen: str) -> list[tuple[str, str]]:
     """Items of a selector: nothing, what the model knows, and what was chosen of another model."""
-    here = [(name, name) for name in known]
-    other = [] if not chosen or chosen in known else [(_("{name} (not available)").format(name=chosen), chosen)]
-    return [(nothing, ""), *here, *other]
+    return with_chosen([(nothing, ""), *((name, name) for name in known)], chosen)

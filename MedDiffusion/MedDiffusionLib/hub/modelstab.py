@@ -22,7 +22,7 @@ from .parts import Errand, browser, enable, openFolder
 class ModelsTab:
     """A table of models, the card of the one that is chosen, and what can be done with it."""
 
-    def __init__(self, onTab: Callable[[str], None] = lambda task: None) -> None:
+    def __init__(self, onTab: Callable[[str], None]) -> None:
         """`onTab(task)` opens the tab of the hub for a task that has no module of its own."""
         self._onTab = onTab
         self.entries: list[Entry] = []

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from meddiff.volume import Volume
+from meddiff.domain import knows_no_skull
 
 from .. import choices, segmenting, suitability
 from ..cards import ModelInfo
@@ -47,11 +47,6 @@ class PaintingLogic(DiffusionLogic):
         if model is None or grid is None:
             return None
         found = segmenting.warning(model, grid, choices.some_values(node))
-        bare = model.anatomy == "brain" and model.modality == "MR"
+        bare = knows_no_skull(model.anatomy, model.task, model.dims)
         head = suitability.head_warning() if bare and suitability.has_skull(node, "axial") else None
         return "; ".join(filter(None, (found, head))) or None
-
-
-def seen(model: ModelInfo, grid: Volume) -> tuple[int, ...]:
-    """Voxels (Z, Y, X) of a volume on the grid that the network sees."""
-    return tuple(count for _spacing, count in segmenting.sizes(model, grid))[::-1]

@@ -8,11 +8,11 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLTableNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
-from .. import catalogue, choices, words
+from .. import catalogue, choices, segmenting, words
 from ..cards import ModelInfo
 from ..choices import call_arguments
 from ..roles import CommonParameters, InputRole, OutputRole
-from . import painting, translating
+from . import translating
 from .painting import PaintingLogic
 from .translating import CHANNELS, CONTRASTS
 
@@ -165,4 +165,4 @@ class MedDiffusionTranslateLogic(PaintingLogic):
         if model is None or recipe is None or grid is None:
             return None
         samples = 1 if recipe.part else arguments["samples"]  # of one pass all are the same
-        return choices.cost(model, recipe, {**arguments, "samples": samples}, painting.seen(model, grid))
+        return choices.cost(model, recipe, {**arguments, "samples": samples}, segmenting.seen(model, grid))

@@ -9,12 +9,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..card import Covariate
+from ..domain import HEIGHT
 from ..errors import BadInput, choose
 
 PLANS = Path(__file__).parent / "plans"
 SEGMENTERS = ("segmenter", "unet", "medsegdiff", "imager")  # of SegmentPlan
 MORPHERS = ("morph", "voxelmorph")  # of PairPlan
-HEIGHT = "height"  # the covariate that is read off the images: 0 in the first slice of a body, 1 in the last
 TRANSLATORS = ("translator", "regressor")  # of ContrastPlan
 Kind = Literal["prior", "classifier", "denoiser", "autoencoder", "latent"]
 

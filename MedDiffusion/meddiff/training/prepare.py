@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..domain import HEIGHT
 from ..errors import BadInput
 from ..files import whole
 from ..intensity import Intensity
@@ -21,7 +22,7 @@ from ..lesions import bright_lesions, fill, white_matter
 from ..splits import files_of
 from ..tiling import slices
 from ..volume import canonical, read, require_usable, resample
-from .plan import HEIGHT, CasePlan, ContrastPlan, Course, Plan, SegmentPlan, Source
+from .plan import CasePlan, ContrastPlan, Course, Plan, SegmentPlan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
 
