@@ -150,6 +150,15 @@ def test_an_observer_that_a_module_leaves_behind_is_found(host, toy):
     widget.removeObservers()
 
 
+def test_an_error_is_found_once_after_a_command_line_has_put_its_hook_before_that_of_the_host(host, monkeypatch):
+    ours = sys.excepthook
+    monkeypatch.setattr(sys, "excepthook", lambda *error: ours(*error))  # as typer's, imported after the host started
+    host.reset()
+    sys.excepthook(ValueError, ValueError("once"), None)
+    assert [str(error.error) for error in host.slot_errors] == ["once"]
+    host.slot_errors.clear()
+
+
 def test_the_developer_section_can_be_shown(host, toy):
     import slicer
 

@@ -79,22 +79,17 @@ def guarded(function: Callable[..., Any], where: str, *args: Any) -> Any:
         return None
 
 
-_before = sys.excepthook
-
-
 def catch_hooks() -> None:
     """Has the exceptions that VTK and Qt print themselves (observers, virtual methods, timers) kept here as well.
 
     Called before every test: command lines (typer) put a hook of their own in its place.
     """
-    global _before
-    if sys.excepthook is not _hook:
-        _before, sys.excepthook = sys.excepthook, _hook
+    sys.excepthook = _hook
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     slot_errors.append(SlotError(error.with_traceback(trace), "an observer or a virtual method"))
-    _before(kind, error, trace)
+    sys.__excepthook__(kind, error, trace)  # never the hook before: typer's hook may end in this one
 
 
 NOISE = ("This plugin does not support propagateSizeHints",)
