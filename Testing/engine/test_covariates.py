@@ -11,9 +11,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from meddiff.card import read_card
 from meddiff.errors import BadInput
 from meddiff.models import load
 from meddiff.sampling import drain
+from meddiff.store import load_weights
 from meddiff.synthesis import synthesise
 from meddiff.training.export import CARDS, export
 from meddiff.training.fit import fit
@@ -104,6 +106,17 @@ def test_what_is_told_is_what_comes_out(
     assert low < 0.9 < 1.5 < high  # the truth is 0.4 and 2
     with pytest.raises(BadInput, match="height is 2 1; toy knows 0 to 1"):
         drain(synthesise(model, covariates={"height": 2.0, "age": 40.0}))
+
+
+def test_a_network_that_starts_from_another_hears_of_covariates_at_once(
+    data: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    told = {**read_card(tiny_model).network.arguments, "concat_channels": 2, "labels": 2}
+    start = plan(told).model_copy(update={"start_from": "tiny-brain"})
+    weights = lesson(cached(start, data, tmp_path)).build().state_dict()["unet.conv_in.conv.weight"]
+    first = load_weights(tiny_model)["unet.conv_in.conv.weight"].float()
+    assert weights[:, : first.shape[1]].equal(first)
+    assert float(weights[:, first.shape[1] :].std()) > 0.01
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def coarse_noise(images: Tensor, seed: int, cells: int = 16, size: float = 0.4) 
 def start_from(network: nn.Module, plan: Course) -> None:
     """Give `network` the weights of the model that the plan names; classes start as the class of the same name, in
     any state, and the null class as the null class; images beside the noisy one are not looked at in the beginning
-    (Brooks 2023, InstructPix2Pix, sec. 3.2). Raises BadInput where other shapes differ."""
+    (Brooks 2023, InstructPix2Pix, sec. 3.2), covariates at random. Raises BadInput where other shapes differ."""
     found = find(plan.start_from)
     weights = {name: value.float() for name, value in load_weights(found.folder).items()}
     labels, names = found.card.labels, plan.labels[:-1]
@@ -179,7 +179,8 @@ def start_from(network: nn.Module, plan: Course) -> None:
             given = given[rows]
             given[len(names) : -1] += 0.5 * given.std() * torch.randn_like(given[len(names) : -1])  # states differ
         if given is not None and given.ndim > 2 and given.shape[1] < value.shape[1]:
-            given = torch.cat([given, torch.zeros_like(value[:, given.shape[1] :])], 1)
+            # one number for a whole image says little in any step: from zero, it is not found among the noise
+            given = torch.cat([given, value[:, given.shape[1] :] * bool(plan.covariates)], 1)
         if given is None or given.shape != value.shape:
             came = "nothing" if given is None else tuple(given.shape)
             raise BadInput(
