@@ -75,7 +75,7 @@ def compare(data: Path, model: Model, *, quick: bool, say: Say) -> Iterator[Row]
 
 def _shapes(known: Sequence[Known], model: Model, say: Say) -> Iterator[Row]:
     """What the judge finds in the real images of the label maps, and in those that were made of them."""
-    judge, case = load(JUDGE, str(model.device)), f"{len(known)} label maps, test split"
+    judge, case = load(JUDGE, str(model.device)), f"{len(known)} label maps"
     yield {"recipe": "real images", "preset": "", "case": case, "images": len(known)} | _found(known, judge)
     for entry in ENTRIES:
         began, made = time.perf_counter(), []

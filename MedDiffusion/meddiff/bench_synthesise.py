@@ -108,7 +108,7 @@ def _ways(model: Model, judge: nn.Module, say: Say) -> Iterator[Row]:
     for entry in WAYS:
         began = time.perf_counter()
         images = made(model, entry, SOME)
-        row = _row(model, entry, images, time.perf_counter() - began, "same noise")
+        row = _row(model, entry, images, time.perf_counter() - began, ", same noise")
         row |= {"called": accuracy(judge, images), "ms_ssim": variety(images)}
         if longest:
             row["change"] = float(torch.stack([(images[k] - longest[k]).abs().mean() for k in images]).mean())
@@ -117,11 +117,11 @@ def _ways(model: Model, judge: nn.Module, say: Say) -> Iterator[Row]:
         yield row
 
 
-def _row(model: Model, entry: Entry, images: Images, seconds: float, what: str = "test split") -> Row:
+def _row(model: Model, entry: Entry, images: Images, seconds: float, what: str = "") -> Row:
     count = sum(map(len, images.values()))
     recipe = find_recipe(entry.recipe)
     calls = recipe.calls(recipe.settings(entry.parameters))
-    about = {"recipe": entry.recipe, "preset": entry.preset, "case": f"{len(images)} classes, {what}"}
+    about = {"recipe": entry.recipe, "preset": entry.preset, "case": f"{len(images)} classes{what}"}
     return about | {"images": count, "samples": count, "calls": calls, "seconds": seconds / count * len(images)}
 
 

@@ -26,6 +26,31 @@ def synthesise(host: Any, path: Path) -> None:
     host.grab(tab.hub, path, width=WIDTH)
 
 
+@picture("heights-workspace")
+def heights(host: Any, path: Path) -> None:
+    """Frames on the way from low to high through a brain, all of one seed."""
+    from host import boards
+    from host.boards import Tile
+    from host.render import slice_picture
+
+    from MedDiffusionLib.sequences import volumes_from_sequence
+
+    tab = makings.open_tab(host, "Synthesise")
+    makings.set_up(tab, model="brain-slices", label="T1", covariates='{"height": 0.15}', preset="balanced", seed=7)
+    makings.set_up(tab, way="covariate", along="height", alongTo=0.9, samples=6)
+    run(host, tab)
+    frames = [_shown(volume, k) for k, volume in enumerate(volumes_from_sequence(tab.parameters.outputSequence))]
+
+    def views(high: int) -> list[Any]:
+        size = (int(0.86 * high), high)
+        return [
+            Tile(slice_picture(frame, aligned=True, size=size).pixels, f"height {0.15 * (k + 1):.2f}", "T1, seed 7")
+            for k, frame in enumerate(frames)
+        ]
+
+    boards.workspace(path, lambda part: host.grab(tab.hub, part, width=WIDTH), 3, views, 50)
+
+
 @picture("shapes-workspace")
 def shapes(host: Any, path: Path) -> None:
     """Two images of one label map in 3D: that of the phantom of Sample Data."""

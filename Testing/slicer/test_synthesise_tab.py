@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anomalies
 import makings
 import numpy as np
 import panels
@@ -67,6 +68,36 @@ def test_frames_along_a_covariate_stand_at_its_values(tab: Any, tiny: Path) -> N
         np.allclose(a.array, b.array, rtol=1e-4, atol=0.05) for a, b in zip(frames, truth, strict=True)
     )
     assert parameters.outputVolume is None and len(tab.widget.sheet.buttons) == 3
+
+
+def test_a_click_on_an_image_shows_it(tab: Any) -> None:
+    """A slice of a stack, where the volume lies; a frame of a sequence."""
+    import mrml
+    import vtk
+
+    from MedDiffusionLib.sequences import browser_of
+
+    views = tab.host.open_views()
+    makings.apply(tab)
+    volume = tab.parameters.outputVolume
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(ijk_to_ras)
+    anomalies.oblique(volume)
+    middle = mrml.array_of(ijk_to_ras) @ [(makings.SIDE - 1) / 2, (makings.SIDE - 1) / 2, 2, 1]
+    place = mrml.to_world(volume, middle[None, :3])[0]
+    tab.widget.sheet.buttons[2].click()
+    red = views.sliceWidget("Red")
+    assert abs((np.linalg.inv(mrml.array_of(red.mrmlSliceNode().GetSliceToRAS())) @ [*place, 1])[2]) < 1e-3
+    assert red.mrmlSliceCompositeNode().GetBackgroundVolumeID() == volume.GetID()
+
+    tab.parameters.way, tab.parameters.otherSeed = "seeds", 9
+    makings.apply(tab)
+    browser = browser_of(tab.parameters.outputSequence)
+    for number in (2, 1):
+        tab.widget.sheet.buttons[number].click()
+        assert browser.GetSelectedItemNumber() == number
+    shown = red.mrmlSliceCompositeNode().GetBackgroundVolumeID()
+    assert shown == browser.GetProxyNode(tab.parameters.outputSequence).GetID()
 
 
 def test_the_ends_of_a_way_are_what_both_seeds_make(tab: Any, tiny: Path) -> None:
