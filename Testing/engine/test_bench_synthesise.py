@@ -22,10 +22,11 @@ from meddiff.networks import build
 from meddiff.sampling import drain
 from meddiff.splits import MANIFEST
 from meddiff.synthesis import synthesise
+from meddiff.training.case_plans import SegmentPlan
 from meddiff.training.export import CARDS, export
 from meddiff.training.fit import fit
 from meddiff.training.kinds import lesson, prepare
-from meddiff.training.plan import PLANS, Plan, SegmentPlan, read_plan
+from meddiff.training.plan import PLANS, Plan, read_plan
 from meddiff.volume import IDENTITY, Volume, read, write
 
 NAMES = ("AbdomenCT", "Hand")

@@ -17,12 +17,13 @@ from meddiff.job import Job, run
 from meddiff.models import load
 from meddiff.networks import build
 from meddiff.registry import find_recipe
+from meddiff.training.case_plans import AugmentCrop, SegmentPlan
 from meddiff.training.cases import CaseCache
 from meddiff.training.crops import place
 from meddiff.training.export import CARDS, export
 from meddiff.training.fit import fit
 from meddiff.training.kinds import lesson, prepare
-from meddiff.training.plan import PLANS, AugmentCrop, SegmentPlan, read_plan
+from meddiff.training.plan import PLANS, read_plan
 from meddiff.volume import IDENTITY, Volume, read, resample_like, same_grid, write
 
 Cli = Callable[..., tuple[int, str, str]]

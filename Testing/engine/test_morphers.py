@@ -18,10 +18,11 @@ from meddiff.networks import build
 from meddiff.networks.morpher import Morpher, OnePassMorpher
 from meddiff.prior import Condition
 from meddiff.similarity import box, lncc
+from meddiff.training.case_plans import PairPlan
 from meddiff.training.fit import averaged_weights, fit
 from meddiff.training.kinds import MORPHERS, lesson, prepare
 from meddiff.training.morph import PairCache, Pairs
-from meddiff.training.plan import PairPlan, read_plan
+from meddiff.training.plan import read_plan
 from meddiff.training.segment import dice_loss
 from meddiff.volume import Volume, write
 from meddiff.warp import exponential, folds, resized, warp

@@ -21,12 +21,13 @@ from meddiff.networks import build
 from meddiff.places import WEIGHTS
 from meddiff.prior import Condition
 from meddiff.registry import find_recipe
+from meddiff.training.case_plans import AugmentCrop, SegmentPlan
 from meddiff.training.cases import CaseCache
 from meddiff.training.crops import place, recolour, window
 from meddiff.training.export import CARDS, export
 from meddiff.training.fit import fit
 from meddiff.training.kinds import lesson, prepare
-from meddiff.training.plan import PLANS, SEGMENTERS, AugmentCrop, SegmentPlan, read_plan
+from meddiff.training.plan import PLANS, SEGMENTERS, read_plan
 from meddiff.training.segment import SegmenterLesson, one_hot, soft_dice_loss
 from meddiff.volume import Volume, read, same_grid, write
 

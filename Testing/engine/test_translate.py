@@ -24,11 +24,12 @@ from meddiff.recipes.translate import SOLVED
 from meddiff.registry import find_recipe
 from meddiff.sampling import drain
 from meddiff.store import load_weights
+from meddiff.training.case_plans import ContrastPlan
 from meddiff.training.contrasts import ContrastCache
 from meddiff.training.export import CARDS, export
 from meddiff.training.fit import fit
 from meddiff.training.kinds import lesson, prepare
-from meddiff.training.plan import PLANS, ContrastPlan, read_plan
+from meddiff.training.plan import PLANS, read_plan
 from meddiff.volume import IDENTITY, Volume, read, same_grid, write
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -24,10 +24,11 @@ from meddiff.registry import find_recipe
 from meddiff.sampling import drain
 from meddiff.segmentation import played, segment
 from meddiff.training.adversaries import TAUGHT, Critic, Taught
+from meddiff.training.case_plans import VesselPlan
 from meddiff.training.export import CARDS, export
 from meddiff.training.fit import averaged_weights, fit
 from meddiff.training.kinds import lesson, prepare
-from meddiff.training.plan import PLANS, VesselPlan, read_plan
+from meddiff.training.plan import PLANS, read_plan
 from meddiff.training.vessels import VesselCache, VesselLesson, softened
 from meddiff.vesselness import Frangi, tuned
 from meddiff.vessels import COVERED, Tube, depth, fractal, grown

@@ -17,10 +17,10 @@ from ..errors import BadInput
 from ..intensity import Intensity
 from ..noises import seed_of
 from ..volume import Volume, canonical, read, require_usable, same_grid
+from .case_plans import CasePlan, Labelled, SegmentPlan
 from .crops import place, recolour
 from .draws import stratified
 from .painting import Painter, healthy_images
-from .plan import CasePlan, Labelled, SegmentPlan
 from .prepare import listed, read_cache, require_some, shapes_of, write_cache
 
 

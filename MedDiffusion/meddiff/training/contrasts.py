@@ -19,9 +19,9 @@ from ..noises import seed_of
 from ..prior import Condition
 from ..tiling import slices
 from ..volume import Volume, canonical, read, require_usable, same_grid
+from .case_plans import ContrastPlan, Contrasts
 from .draws import aims, noised, stratified
 from .lessons import Planned
-from .plan import ContrastPlan, Contrasts
 from .prepare import listed, read_cache, require_some, write_cache
 from .slices import augment, crop
 

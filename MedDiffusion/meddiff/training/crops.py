@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .plan import AugmentCrop, Pose
+from .case_plans import AugmentCrop, Pose
 
 
 def window(array: Tensor, size: Sequence[int], corner: Sequence[int], fill: float = 0.0) -> Tensor:

@@ -13,9 +13,10 @@ from ..models import save
 from ..networks import build
 from ..store import ModelFolder
 from .adversaries import shipped
+from .course import Course, read_course
 from .fit import averaged_weights
 from .latent import Halves, split
-from .plan import PLANS, Course, read_course
+from .plan import PLANS
 
 CARDS = PLANS.parent / "cards"
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ..devices import channels_last
 from ..errors import BadInput
 from ..files import whole
+from .course import Course
 from .lessons import Lesson
-from .plan import Course
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from ..networks.autoencoder import KLAutoencoder, VQAutoencoder
 from ..noises import Gaussian, seed_of
 from ..spaces import Latent
 from ..store import find
+from .course import Course
 from .lessons import Slices
-from .plan import Course
 from .slices import SliceCache
 
 KL_WEIGHT = 1e-6  # Rombach 2022, app. G

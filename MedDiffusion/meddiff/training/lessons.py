@@ -20,7 +20,8 @@ from ..prior import Condition
 from ..simplex import Simplex
 from ..store import find, load_weights
 from ..tiling import pad_to_multiple
-from .plan import Course, Plan
+from .course import Course
+from .plan import Plan
 from .slices import DISEASED, HEALTHY, RESTORED, SIMPLEX, Batch, SliceCache
 
 RESTORING = 0.2  # noise-to-signal ratio from which lesions can be taken away

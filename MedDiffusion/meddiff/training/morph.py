@@ -16,11 +16,11 @@ from ..noises import seed_of
 from ..prior import Condition
 from ..similarity import lncc
 from ..warp import exponential, resized, roughness, warp
+from .case_plans import PairPlan, Pose
 from .cases import CaseFile, prepare_cases
 from .crops import random_matrix
 from .draws import noised, stratified
 from .lessons import Planned
-from .plan import PairPlan, Pose
 from .segment import dice_loss, one_hot
 
 SQUARINGS, ROUNDS = 5, 2

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..lesions import bright_lesions, deep_white, fill, paint, white_matter
-from .plan import SegmentPlan
+from .case_plans import SegmentPlan
 from .slices import random_shape
 
 BRAIN = 0.1  # of the field of view: slices with less brain are left out

@@ -22,7 +22,9 @@ from ..lesions import bright_lesions, fill, white_matter
 from ..splits import files_of
 from ..tiling import slices
 from ..volume import canonical, read, require_usable, resample
-from .plan import CasePlan, ContrastPlan, Course, Plan, SegmentPlan, Source
+from .case_plans import CasePlan, ContrastPlan, SegmentPlan
+from .course import Course
+from .plan import Plan, Source
 
 SMALLEST = 10  # voxels of lesions in a slice that is painted after
 

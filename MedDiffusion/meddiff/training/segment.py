@@ -14,10 +14,10 @@ from ..networks.medsegdiff import MedSegDiff
 from ..networks.segmenter import MaskDenoiser
 from ..noises import Gaussian, seed_of
 from ..prior import Condition
+from .case_plans import SegmentPlan
 from .cases import CaseCache, CropBatch
 from .draws import aims, noised
 from .lessons import Planned
-from .plan import SegmentPlan
 
 
 class Cases(Planned):

@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from ..lesions import paint
 from ..noises import seed_of
+from .course import Augment
 from .draws import stratified
-from .plan import Augment, Fit, Plan
+from .plan import Fit, Plan
 from .prepare import read_cache
 
 NULL, UNKNOWN = "null", "unknown"

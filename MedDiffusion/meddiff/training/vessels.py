@@ -22,9 +22,9 @@ from ..networks.darl import Darl, two
 from ..noises import seed_of
 from ..vessels import fractal
 from .adversaries import Critic, Taught, grain
+from .case_plans import Frames, VesselPlan
 from .draws import noised, stratified
 from .lessons import Planned
-from .plan import Frames, VesselPlan
 from .prepare import listed, read_cache, write_cache
 from .segment import soft_dice_loss
 
