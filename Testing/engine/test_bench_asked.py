@@ -22,7 +22,14 @@ TILTED = (-1.0, 0, 0, 0, 0.96, 0.28, 0, -0.28, 0.96)  # a header that runs the o
 
 def model(**card: Any) -> Any:
     """As much of a model as the benchmark looks at."""
-    about = {"id": "toy", "segments": (), "covariates": {}, "labels": None, "spacing_mm": (1.0, 1.0)}
+    about = {
+        "id": "toy",
+        "segments": (),
+        "covariates": {},
+        "labels": None,
+        "spacing_mm": (1.0, 1.0),
+        "window": (20, 16),
+    }
     return SimpleNamespace(card=SimpleNamespace(**{**about, **card}), device="cpu")
 
 
@@ -69,7 +76,7 @@ def brain(contrast: int) -> Volume:
 
 
 def test_the_nearest_slice_is_found_whatever_its_contrast() -> None:
-    real = {name: _slices(brain(k)) for k, name in enumerate(("FLAIR", "T1", "T2"))}
+    real = {name: _slices(brain(k), model()) for k, name in enumerate(("FLAIR", "T1", "T2"))}
     rows, heights = real["T1"]
     assert len(rows) == 8 and heights[[0, -1]].tolist() == [0, 1]
     for k in range(3):
@@ -81,11 +88,13 @@ def test_the_nearest_slice_is_found_whatever_its_contrast() -> None:
 
 
 def test_heights_that_are_obeyed_and_such_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("FLAIR", "T1", "T2")
+    names, rows = ("FLAIR", "T1", "T2"), ["file,split"]
     (tmp_path / "brain_ms_mni").mkdir()
     for k, name in enumerate(names):
-        for person in ("patient07", "patient19"):
+        for person, split in (("patient07", "test"), ("patient19", "train")):
             write(brain(k), tmp_path / f"brain_ms_mni/{person}_{name}.nii.gz")
+            rows.append(f"brain_ms_mni/{person}_{name}.nii.gz,{split}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
 
     def obeys(_model: Any, entry: Entry, number: int, **asked: Any) -> Volume:
         height = asked["covariates"]["height"] if entry.told else (0.37 * number) % 1
@@ -94,12 +103,16 @@ def test_heights_that_are_obeyed_and_such_that_are_not(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(bench_asked, "_made", obeys)
     labels = SimpleNamespace(names=names)
-    rows = list(compare(tmp_path, model(covariates={"height": 1}, labels=labels), quick=False, say=lambda _: None))
-    real, told, *_, untold = rows
+    told_both = model(covariates={"height": 1}, labels=labels)
+    rows = list(compare(tmp_path, told_both, quick=False, say=lambda _: None))
+    real, _, told, *_, untold = rows
     assert real["contrast"] == told["contrast"] == 1 and told["rank"] > 0.98
     assert real["off"] == pytest.approx(told["off"]) and told["off"] < 0.5 / 7
     assert untold["contrast"] == pytest.approx(1 / 3) and untold["off"] > 0.2 and abs(untold["rank"]) < 0.4
     assert [bar["met"] for bar in bars(rows)] == [True, True]
+    (tmp_path / "manifest.csv").write_text("file,split\nbrain_ms_mni/patient19_T1.nii.gz,train")
+    with pytest.raises(BadInput, match="no FLAIR in the train split"):
+        next(compare(tmp_path, told_both, quick=False, say=lambda _: None))
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:

@@ -36,15 +36,15 @@ def heights(host: Any, path: Path) -> None:
     from MedDiffusionLib.sequences import volumes_from_sequence
 
     tab = makings.open_tab(host, "Synthesise")
-    makings.set_up(tab, model="brain-slices", label="T1", covariates='{"height": 0.15}', preset="balanced", seed=7)
-    makings.set_up(tab, way="covariate", along="height", alongTo=0.9, samples=6)
+    asked = {"label": "T1", "covariates": '{"height": 0.15}', "way": "covariate", "along": "height", "alongTo": 0.9}
+    makings.set_up(tab, model="brain-slices", method="guided-synthesis", **asked, samples=6, preset="balanced", seed=5)
     run(host, tab)
     frames = [_shown(volume, k) for k, volume in enumerate(volumes_from_sequence(tab.parameters.outputSequence))]
 
     def views(high: int) -> list[Any]:
         size = (int(0.86 * high), high)
         return [
-            Tile(slice_picture(frame, aligned=True, size=size).pixels, f"height {0.15 * (k + 1):.2f}", "T1, seed 7")
+            Tile(slice_picture(frame, aligned=True, size=size).pixels, f"height {0.15 * (k + 1):.2f}", "T1, seed 5")
             for k, frame in enumerate(frames)
         ]
 
