@@ -75,10 +75,11 @@ def compare(data: Path, model: Model, *, quick: bool, say: Say) -> Iterator[Row]
     """Rows for models that are told a label map, or a height; raises BadInput for others."""
     if model.card.segments:
         yield from _shapes(crops(data)[: QUICK if quick else None], model, say)
-    elif HEIGHT in model.card.covariates:
+    elif HEIGHT in model.card.covariates and model.card.window is not None:
         yield from _heights(data, model, HEIGHTS[::QUICK] if quick else HEIGHTS, say)
     else:
-        raise BadInput(f"{model.card.id} is told neither label maps nor a height; choose another model")
+        told = "is told neither label maps nor, of images of one size, a height"
+        raise BadInput(f"{model.card.id} {told}; choose another model")
 
 
 # ---------------------------------------------------------------- label maps

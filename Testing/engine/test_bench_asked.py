@@ -116,5 +116,6 @@ def test_heights_that_are_obeyed_and_such_that_are_not(tmp_path: Path, monkeypat
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="toy is told neither label maps nor a height"):
-        list(compare(tmp_path, model(), quick=True, say=lambda _: None))
+    for toy in (model(), model(covariates={"height": 1}, window=None)):
+        with pytest.raises(BadInput, match="toy is told neither label maps nor, of images of one size, a height"):
+            list(compare(tmp_path, toy, quick=True, say=lambda _: None))
