@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import ResizeWithPadOrCrop
+from monai.transforms.croppad.array import ResizeWithPadOrCrop
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
@@ -145,7 +145,7 @@ def _heights(data: Path, model: Model, heights: Sequence[float], say: Say) -> It
     images = [real[name][0][np.abs(real[name][1] - height).argmin()] for name, height in asked]
     for blur in BLURS[::2]:
         about = {"recipe": "real images", "preset": f"blurred by {blur:g} voxels" if blur else "", "case": case}
-        yield about | _obeyed(asked, _blurred(np.stack(images), blur), known, judge)
+        yield about | _obeyed(asked, [*_blurred(np.stack(images), blur)], known, judge)
     for entry in ENTRIES:
         began = time.perf_counter()
         told = [{"label": name, "covariates": {HEIGHT: height}} if entry.told else {} for name, height in asked]
@@ -193,7 +193,7 @@ def _slices(volume: Volume, model: Model) -> tuple[NDArray[np.float32], NDArray[
 
 
 def _blurred(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    return gaussian_filter(images, (0, sigma, sigma)) if sigma else images
+    return np.asarray(gaussian_filter(images, (0, sigma, sigma)), np.float32) if sigma else images
 
 
 def _unit(image: NDArray[Any]) -> NDArray[np.float32]:
