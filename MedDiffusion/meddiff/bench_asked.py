@@ -21,7 +21,7 @@ from .anomaly_cases import person
 from .bench import Row, Say, bar
 from .bench_segment import Known, crops
 from .bench_synthesise import accuracy, classifier
-from .domain import HEIGHT
+from .domain import HEIGHT, heights_of
 from .errors import BadInput
 from .metrics import dice, spearman
 from .models import Model, load
@@ -45,7 +45,7 @@ HEIGHTS = tuple(k / 20 for k in range(2, 19))
 QUICK = 4  # crops, or every so many heights, of a quick run
 COLUMNS = {"images": "{:.0f}", "calls": "{:.0f}", "dice": "{:.4f}", "dice_1": "{:.4f}", "dice_2": "{:.4f}"}
 COLUMNS |= {"likeness": "{:.3f}", "contrast": "{:.3f}", "off": "{:.3f}", "rank": "{:.3f}", "seconds": "{:.2f}"}
-Slices = Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]]  # of each contrast: images, their heights
+Slices = tuple[NDArray[np.float32], NDArray[np.float32]]  # images (N, Y, X), and how high up each lies (N,)
 
 
 @dataclass(frozen=True)
@@ -139,38 +139,44 @@ def _heights(data: Path, model: Model, heights: Sequence[float], say: Say) -> It
     judge = classifier(
         {name: torch.cat([_seen(_blurred(slices, s)) for s in BLURS]) for name, (slices, _) in known.items()}
     )
+    among = _joined([*known.values()])
     asked = [(name, height) for name in names for height in heights]
     case = f"{len(heights)} heights of {len(names)} contrasts"
     real = {name: _slices(person(data, name, "test"), model) for name in names}
     images = [real[name][0][np.abs(real[name][1] - height).argmin()] for name, height in asked]
     for blur in BLURS[::2]:
         about = {"recipe": "real images", "preset": f"blurred by {blur:g} voxels" if blur else "", "case": case}
-        yield about | _obeyed(asked, [*_blurred(np.stack(images), blur)], known, judge)
+        yield about | _obeyed(asked, [*_blurred(np.stack(images), blur)], among, judge)
     for entry in ENTRIES:
         began = time.perf_counter()
         told = [{"label": name, "covariates": {HEIGHT: height}} if entry.told else {} for name, height in asked]
         images = [_made(model, entry, k, **each).array[0] for k, each in enumerate(told)]
         seconds = (time.perf_counter() - began) / len(images)
-        row = _about(entry, case, len(images)) | {"seconds": seconds} | _obeyed(asked, images, known, judge)
+        row = _about(entry, case, len(images)) | {"seconds": seconds} | _obeyed(asked, images, among, judge)
         say(f"{entry.recipe}, {entry.preset}: {row['contrast']:.0%} in the right contrast, off by {row['off']:.3f}")
         yield row
 
 
-def _taught(data: Path, name: str, model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """All slices of a contrast of the train split, and their heights; raises BadInput where there are none."""
+def _taught(data: Path, name: str, model: Model) -> Slices:
+    """All slices of a contrast of the train split; raises BadInput where there are none."""
     patterns = [pattern.format(name=name) for pattern in TAUGHT]
     files = [file for file in files_of(data, "train") if any(fnmatch(file, pattern) for pattern in patterns)]
     if not files:
         raise BadInput(f"no {name} in the train split of {data}; expected {' or '.join(patterns)}")
-    found = [_slices(canonical(read(data / file))[0], model) for file in files]
-    return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
+    return _joined([_slices(canonical(read(data / file))[0], model) for file in files])
 
 
-def _obeyed(asked: Sequence[tuple[str, float]], images: Sequence[NDArray[Any]], real: Slices, judge: nn.Module) -> Row:
+def _joined(several: Sequence[Slices]) -> Slices:
+    images, heights = zip(*several, strict=True)
+    return np.concatenate(images), np.concatenate(heights)
+
+
+def _obeyed(asked: Sequence[tuple[str, float]], images: Sequence[NDArray[Any]], among: Slices, judge: nn.Module) -> Row:
     """How often a network finds the contrast that was asked for, and how near the most similar slice is in height."""
-    found, alike = zip(*(_nearest(image, real) for image in images), strict=True)
+    found, alike = zip(*(_nearest(image, among) for image in images), strict=True)
     wanted = np.array([height for _, height in asked])
-    rows = {name: _seen([i for (n, _), i in zip(asked, images, strict=True) if n == name]) for name in real}
+    contrasts = dict.fromkeys(name for name, _ in asked)  # in the order in which the judge knows them
+    rows = {name: _seen([i for (n, _), i in zip(asked, images, strict=True) if n == name]) for name in contrasts}
     return {
         "images": len(images),
         "contrast": accuracy(judge, rows),
@@ -180,16 +186,15 @@ def _obeyed(asked: Sequence[tuple[str, float]], images: Sequence[NDArray[Any]], 
     }
 
 
-def _slices(volume: Volume, model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The slices (N, Y, X) of a canonical volume that show a brain, as the model makes them, each of mean 0 and length
-    1, and their heights."""
+def _slices(volume: Volume, model: Model) -> Slices:
+    """The slices of a canonical volume that show a brain, as the model makes them, each of mean 0 and length 1."""
     spacing = (*model.card.spacing_mm[:2], volume.spacing[2])
     volume = volume if np.allclose(volume.spacing, spacing, rtol=0.01) else resample(volume, spacing)
     stack = volume.array.astype(np.float32)
-    body = np.flatnonzero((stack > 0.05 * np.percentile(stack, 99.9)).mean((1, 2)) > 0.01)
-    heights = (body - body[0]) / max(body[-1] - body[0], 1)
+    height = heights_of(stack > 0.05 * np.percentile(stack, 99.9))
+    body = (height >= 0) & (height <= 1)
     fitted = np.asarray(ResizeWithPadOrCrop(model.card.window)(torch.from_numpy(stack[body])))
-    return np.stack([_unit(image) for image in fitted]), heights.astype(np.float32)
+    return np.stack([_unit(image) for image in fitted]), height[body].astype(np.float32)
 
 
 def _blurred(images: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -206,13 +211,13 @@ def _seen(images: Sequence[NDArray[Any]] | NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.stack([_unit(image) * image.size**0.5 for image in images]))
 
 
-def _nearest(image: NDArray[Any], real: Slices) -> tuple[float, float]:
+def _nearest(image: NDArray[Any], among: Slices) -> tuple[float, float]:
     """Height and correlation of the slice, of any contrast, that is most like an image of the same size."""
-    size = next(iter(real.values()))[0].shape[1:]
-    if image.shape != size:
-        raise BadInput(f"an image of {image.shape} voxels was made, and the slices have {size}; expected as many")
-    stacks, heights = (np.concatenate(each) for each in zip(*real.values(), strict=True))
-    alike = np.tensordot(stacks, _unit(image), 2)
+    slices, heights = among
+    if image.shape != slices.shape[1:]:
+        came = f"an image of {image.shape} voxels was made, and the slices have {slices.shape[1:]}"
+        raise BadInput(f"{came}; expected as many")
+    alike = np.tensordot(slices, _unit(image), 2)
     best = int(alike.argmax())
     return float(heights[best]), float(alike[best])
 
@@ -229,10 +234,10 @@ def bars(rows: list[Row]) -> list[Row]:
     told = next((row for row in rows if (row["recipe"], row["preset"]) == ("synthesise", "balanced")), None)
     if told is None:
         return []
-    if "dice" in told:
-        share = told["dice"] / next(row["dice"] for row in rows if row["recipe"] == "real images")
-        return [bar("overlap of what was asked for, relative to real images", share, ">= 0.9", share >= 0.9)]
     real = next(row for row in rows if row["recipe"] == "real images")
+    if "dice" in told:
+        share = told["dice"] / real["dice"]
+        return [bar("overlap of what was asked for, relative to real images", share, ">= 0.9", share >= 0.9)]
     contrast, rank = told["contrast"] / real["contrast"], told["rank"] / real["rank"]
     return [
         bar("images in the contrast that was asked for, relative to real images", contrast, ">= 0.9", contrast >= 0.9),

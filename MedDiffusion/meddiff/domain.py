@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from .errors import choose
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of (Z, Y, X) in a canonical volume that slices lie across
@@ -20,6 +22,14 @@ BARE = ("segment", "translate", "anomaly")  # tasks whose models of brain slices
 def knows_no_skull(anatomy: str, task: str, dims: int) -> bool:
     """Whether a model was shown brains alone, without the head around them."""
     return anatomy == "brain" and task in BARE and dims == 2
+
+
+def heights_of(inside: np.ndarray) -> np.ndarray:
+    """How high up each slice of `inside` (N, Y, X; bool) lies: 0 is the first that shows a hundredth of it, 1 the last;
+    those beyond are below 0 or above 1."""
+    body = np.flatnonzero(inside.mean(axis=(1, 2)) > 0.01)
+    first, last = (body[0], body[-1]) if len(body) else (0, 0)
+    return (np.arange(len(inside)) - first) / max(last - first, 1)
 
 
 def in_plane(values: Sequence[float], plane: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import pytest
 from test_segment_task import data as crops  # noqa: F401 - a fixture
 
 from meddiff import bench_asked
-from meddiff.bench_asked import Entry, _nearest, _slices, bars, compare
+from meddiff.bench_asked import Entry, _joined, _nearest, _slices, bars, compare
 from meddiff.bench_segment import Known
 from meddiff.bench_segment import crops as known_crops
 from meddiff.errors import BadInput
@@ -78,13 +78,14 @@ def brain(contrast: int) -> Volume:
 def test_the_nearest_slice_is_found_whatever_its_contrast() -> None:
     real = {name: _slices(brain(k), model()) for k, name in enumerate(("FLAIR", "T1", "T2"))}
     rows, heights = real["T1"]
+    among = _joined([*real.values()])
     assert len(rows) == 8 and heights[[0, -1]].tolist() == [0, 1]
     for k in range(3):
         for number in (2, 5, 9):
-            found = _nearest(3 * brain(k).array[number] + 7, real)
+            found = _nearest(3 * brain(k).array[number] + 7, among)
             assert found[0] == pytest.approx((number - 2) / 7) and found[1] > 0.999
     with pytest.raises(BadInput, match=r"an image of \(3, 4\) voxels was made, and the slices have \(20, 16\)"):
-        _nearest(np.zeros((3, 4)), real)
+        _nearest(np.zeros((3, 4)), among)
 
 
 def test_heights_that_are_obeyed_and_such_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,20 +33,18 @@ def heights(host: Any, path: Path) -> None:
     from host.boards import Tile
     from host.render import slice_picture
 
-    from MedDiffusionLib.sequences import volumes_from_sequence
-
     tab = makings.open_tab(host, "Synthesise")
     asked = {"label": "T1", "covariates": '{"height": 0.15}', "way": "covariate", "along": "height", "alongTo": 0.9}
     makings.set_up(tab, model="brain-slices", method="guided-synthesis", **asked, samples=6, preset="balanced", seed=5)
     run(host, tab)
-    frames = [_shown(volume, k) for k, volume in enumerate(volumes_from_sequence(tab.parameters.outputSequence))]
+    sequence = tab.parameters.outputSequence
+    captions = [f"height {sequence.GetNthIndexValue(k)}" for k in range(sequence.GetNumberOfDataNodes())]
+    frames = _frames(sequence)
 
     def views(high: int) -> list[Any]:
-        size = (int(0.86 * high), high)
-        return [
-            Tile(slice_picture(frame, aligned=True, size=size).pixels, f"height {0.15 * (k + 1):.2f}", "T1, seed 5")
-            for k, frame in enumerate(frames)
-        ]
+        view = {"aligned": True, "size": (int(0.86 * high), high)}
+        each = zip(frames, captions, strict=True)
+        return [Tile(slice_picture(frame, **view).pixels, caption, "T1, seed 5") for frame, caption in each]
 
     boards.workspace(path, lambda part: host.grab(tab.hub, part, width=WIDTH), 3, views, 50)
 
@@ -60,13 +58,12 @@ def shapes(host: Any, path: Path) -> None:
 
     from MedDiffusionLib.hippocampus import NAMES, hippocampus_labels
     from MedDiffusionLib.segmentations import segmentation_from_labels
-    from MedDiffusionLib.sequences import volumes_from_sequence
 
     drawn = segmentation_from_labels(hippocampus_labels(), dict(enumerate(NAMES, start=1)), "Drawn hippocampus")
     tab = makings.open_tab(host, "Synthesise")
     makings.set_up(tab, model="hippocampus-3d", inputLabels=drawn, samples=2, preset="balanced", seed=3)
     run(host, tab)
-    images = [_shown(volume, k) for k, volume in enumerate(volumes_from_sequence(tab.parameters.outputSequence))]
+    images = _frames(tab.parameters.outputSequence)
 
     def views(high: int) -> list[Any]:
         made = []
@@ -80,13 +77,15 @@ def shapes(host: Any, path: Path) -> None:
     boards.workspace(path, lambda part: host.grab(tab.hub, part, width=WIDTH), 2, views, 50)
 
 
-def _shown(volume: Any, number: int) -> Any:
-    """A node in grey levels that suit it."""
+def _frames(sequence: Any) -> list[Any]:
+    """A node of each frame, in grey levels that suit it."""
     from pictures_results import window
 
     from MedDiffusionLib.nodes import node_from_volume
+    from MedDiffusionLib.sequences import volumes_from_sequence
 
-    return window(node_from_volume(volume, f"Image {number}"))
+    volumes = enumerate(volumes_from_sequence(sequence))
+    return [window(node_from_volume(volume, f"Image {number}")) for number, volume in volumes]
 
 
 def run(host: Any, tab: SimpleNamespace) -> None:

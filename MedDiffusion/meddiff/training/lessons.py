@@ -181,7 +181,8 @@ def start_from(network: nn.Module, plan: Course) -> None:
             given[len(names) : -1] += 0.5 * given.std() * torch.randn_like(given[len(names) : -1])  # states differ
         if given is not None and given.ndim > 2 and given.shape[1] < value.shape[1]:
             # one number for a whole image says little in any step: from zero, it is not found among the noise
-            given = torch.cat([given, value[:, given.shape[1] :] * bool(plan.covariates)], 1)
+            more = value[:, given.shape[1] :]
+            given = torch.cat([given, more if plan.covariates else torch.zeros_like(more)], 1)
         if given is None or given.shape != value.shape:
             came = "nothing" if given is None else tuple(given.shape)
             raise BadInput(

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ..domain import HEIGHT
+from ..domain import HEIGHT, heights_of
 from ..errors import BadInput
 from ..files import whole
 from ..intensity import Intensity
@@ -125,9 +125,7 @@ def _stacks(plan: Plan, source: Source, path: Path) -> dict[str, np.ndarray]:
 
 def _covariates(plan: Plan, source: Source, stack: np.ndarray) -> np.ndarray:
     """The covariates (N, K) of all slices (N, Y, X) of an image, in the order of the plan."""
-    body = np.flatnonzero((stack > 0.05).mean(axis=(1, 2)) > 0.01)
-    first, last = (body[0], body[-1]) if len(body) else (0, 0)
-    height = (np.arange(len(stack)) - first) / max(last - first, 1)
+    height = heights_of(stack > 0.05)
     columns = [height if name == HEIGHT else np.full(len(stack), source.covariates[name]) for name in plan.covariates]
     return np.stack(columns, 1).astype(np.float32)
 
